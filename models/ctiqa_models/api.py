@@ -1,0 +1,108 @@
+"""The words that every model of this package speaks: a volume in Hounsfield units in, an assessment out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class HuVolume:
+    """A CT series in Hounsfield units.
+
+    `hu` is float32 [z, y, x] with air outside the reconstruction circle at −1000 or lower; rows and columns follow the
+    image as stored. `spacing_mm` is (z, y, x); z is the distance between slice positions.
+    """
+
+    hu: FloatArray
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Who made a number: what a reader needs to judge it and to get it again."""
+
+    name: str
+    version: str
+    summary: str
+    """One sentence: what is computed, and from which paper."""
+    trained_on: str
+    """What the weights were trained on, in one sentence; "not trained" for a classical measure."""
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One number. `slice_index` counts along z of the volume; None means the whole series."""
+
+    name: str
+    value: float
+    unit: str
+    """A UCUM code: `1` for a ratio or index, `[hnsf'U]` for Hounsfield units."""
+    slice_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """One class out of several, with its probability (0–1), for the whole series."""
+
+    name: str
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class QualityMaps:
+    """Pixel-wise quality of every slice: uint8 [z, h, w], 0 the worst and 255 the best, over the slice's full extent.
+
+    h and w may be smaller than the slice's rows and columns; a viewer stretches the map over the slice.
+    """
+
+    name: str
+    values: ByteArray
+
+
+class Status(StrEnum):
+    """Whether a model gave numbers."""
+
+    SCORED = "scored"
+    NOT_SCORED = "not_scored"
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What one assessor says of one volume. With NOT_SCORED, `reason` says why in words and nothing else is filled."""
+
+    identity: ModelIdentity
+    status: Status
+    reason: str | None = None
+    measurements: tuple[Measurement, ...] = ()
+    classifications: tuple[Classification, ...] = ()
+    maps: QualityMaps | None = None
+    unscored_slices: dict[int, str] = field(default_factory=dict)
+    """Slices left out of the numbers above: index along z, and why."""
+
+
+Progress = Callable[[float], None]
+"""Called with the share done, 0–1; an assessor calls it at least once in ten seconds of work."""
+
+
+class Assessor(Protocol):
+    """A model or measure. `assess` raises nothing for an odd volume: it answers NOT_SCORED with a reason."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Name, version and provenance."""
+        ...
+
+    def assess(self, volume: HuVolume, progress: Progress) -> Assessment:
+        """Assess one volume of at least one slice."""
+        ...
