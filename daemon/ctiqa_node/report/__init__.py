@@ -1,0 +1,1 @@
+"""The result objects: what the node says of a series, written as DICOM and drawn for people."""

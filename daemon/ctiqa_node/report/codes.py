@@ -1,0 +1,180 @@
+"""The one table of what the node can report: its codes, and the words that people read.
+
+A new model needs one line here; without it the fallback gives a private code and a readable title. Codes come from
+DCM, SCT and UCUM (DICOM PS3.16) where one fits, else from our private scheme 99CTIQA.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydicom.sr.coding import Code
+
+PRIVATE_SCHEME = "99CTIQA"
+PRIVATE_SCHEME_NAME = "ctiqa-node: CT image quality"
+_LONGEST_CODE_VALUE = 16  # Code Value is a short string (SH)
+_LONGEST_MEANING = 64  # Code Meaning is a long string (LO)
+
+
+class Better(StrEnum):
+    """Which way a number gets better."""
+
+    HIGHER = "higher is better"
+    LOWER = "lower is better"
+    UNKNOWN = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A measurement: its code for programs; title, digits, and how to read it for people.
+
+    `span` is the range that a plot shows at least, in the measurement's unit.
+    """
+
+    name: str
+    code: Code
+    title: str
+    better: Better
+    digits: int
+    reading: str
+    span: tuple[float, float] | None = None
+
+
+def private_code(text: str, meaning: str | None = None) -> Code:
+    """Make a code of our own scheme from any text: the same text always gives the same code.
+
+    Capitals, digits and hyphens, at most 16 characters; a longer text keeps its beginning and four hexadecimal digits
+    of its hash.
+    """
+    value = re.sub(r"[^A-Z0-9]+", "-", text.upper()).strip("-")
+    if not value or len(value) > _LONGEST_CODE_VALUE:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:4].upper()
+        value = f"{value[: _LONGEST_CODE_VALUE - 5].strip('-')}-{digest}".strip("-")
+    return Code(value, PRIVATE_SCHEME, shortened(meaning or words(text), _LONGEST_MEANING))
+
+
+def words(name: str) -> str:
+    """Turn a name of a program ("noise_level") into words ("Noise level")."""
+    text = name.replace("_", " ").replace("-", " ").strip()
+    return text[:1].upper() + text[1:] or "Unnamed"
+
+
+def shortened(text: str, longest: int) -> str:
+    """Cut a text to at most `longest` characters, with three dots where something is missing."""
+    return text if len(text) <= longest else text[: longest - 3].rstrip() + "..."
+
+
+def _quantities(*entries: Quantity) -> dict[str, Quantity]:
+    return {entry.name: entry for entry in entries}
+
+
+QUANTITIES = _quantities(
+    Quantity(
+        "n2q_quality",
+        private_code("n2q_quality", "N2Q quality"),
+        "N2Q quality",
+        Better.HIGHER,
+        2,
+        "predicted similarity to a full-dose image, 0 to 1; higher is better",
+        (0.0, 1.0),
+    ),
+    Quantity(
+        "n2q_quality_spread",
+        private_code("n2q_spread", "N2Q quality spread"),
+        "N2Q spread",
+        Better.LOWER,
+        2,
+        "how much the quality differs from slice to slice; lower is more even",
+    ),
+    Quantity(
+        "noise_level",
+        private_code("noise_level", "Global noise level"),
+        "Noise level",
+        Better.LOWER,
+        1,
+        "most frequent standard deviation in soft tissue; lower is better",
+    ),
+    Quantity(
+        "snr",
+        Code("111787", "DCM", "Signal to Noise Ratio"),
+        "SNR",
+        Better.HIGHER,
+        2,
+        "mean over standard deviation in small blocks; higher is better",
+    ),
+    Quantity(
+        "brisque",
+        private_code("brisque", "BRISQUE"),
+        "BRISQUE",
+        Better.LOWER,
+        1,
+        "departure from natural-image statistics, about 0 to 100; lower is better",
+    ),
+)
+
+# Which measurement says what the worst slice is, the first one that a series has.
+RANKED_BY = ("n2q_quality", "noise_level")
+
+_EVALUATIONS = {"n2q_dose": private_code("n2q_dose", "Dose class of a virtual reference scanner")}
+_EVALUATION_TITLES = {"n2q_dose": "Dose class"}
+EVALUATION_READINGS = {"n2q_dose": "share of the dose of a virtual reference scanner that the images look like"}
+_MODEL_TITLES = {"n2q": "N2Q", "snr": "SNR", "brisque": "BRISQUE"}
+
+_UNITS = {
+    "1": ("no units", ""),
+    "[hnsf'U]": ("Hounsfield unit", "HU"),
+    "%": ("Percent", "%"),
+    "mm": ("millimeter", "mm"),
+}
+
+SCORING_STATUS = private_code("scoring-status", "Scoring status")
+NOT_SCORED = private_code("not-scored", "Not scored")
+INPUT_FINDING = private_code("input-finding", "Input finding")
+OTHER_CLASS = private_code("other-class", "Other class")
+SLICES_LEFT_OUT = private_code("slices-left-out", "Slices left out")
+CAVEAT = private_code("caveat", "Intended use")
+SLICE_ROLE = private_code("slice-role", "Reason for selection")
+
+NOT_FOR_DIAGNOSIS = "Research use only. Not for diagnosis."
+
+
+def quantity(name: str) -> Quantity:
+    """The table's entry for a measurement, or one made from its name."""
+    known = QUANTITIES.get(name)
+    if known is not None:
+        return known
+    return Quantity(name, private_code(name), shortened(words(name), 24), Better.UNKNOWN, 2, "")
+
+
+def evaluation_code(name: str) -> Code:
+    """The concept of a classification."""
+    return _EVALUATIONS.get(name) or private_code(name)
+
+
+def evaluation_title(name: str) -> str:
+    """A classification's title for people."""
+    return _EVALUATION_TITLES.get(name) or words(name)
+
+
+def class_code(name: str, label: str) -> Code:
+    """The code of one class of a classification; its meaning is the label."""
+    return private_code(f"{name} {label}", label)
+
+
+def model_title(name: str) -> str:
+    """A model's name for people."""
+    return _MODEL_TITLES.get(name) or words(name)
+
+
+def unit_code(unit: str) -> Code:
+    """The UCUM code of a unit; an unknown one means itself."""
+    return Code(unit, "UCUM", _UNITS.get(unit, (unit, unit))[0])
+
+
+def value_text(name: str, value: float, unit: str) -> str:
+    """A value for people, with its unit: "14.2 HU", "0.82"."""
+    symbol = _UNITS.get(unit, (unit, unit))[1]
+    return f"{value:.{quantity(name).digits}f} {symbol}".rstrip()
