@@ -1,5 +1,3 @@
-"""ctiqa-node: a DICOM node that receives CT series and reports their image quality. Research use, not a medical device."""
+"""A DICOM node that receives CT series and reports their image quality. Research use, not a medical device."""
 
-from importlib.metadata import version
-
-__version__ = version("ctiqa-node")
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""DIMSE: the Storage and Verification SCP, the Storage SCU, their Presentation Contexts."""

@@ -1,0 +1,102 @@
+"""From a CtVolume to assessments: the only door to the models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ctiqa_models import catalog
+from ctiqa_models.api import Assessment, Assessor, HuVolume, ModelIdentity, Progress, Status
+from ctiqa_models.weights import WeightsError
+from ctiqa_node.ct.volume import CtVolume
+from ctiqa_node.logs import get_logger
+from ctiqa_node.report.content import (
+    ReportedClassification,
+    ReportedMeasurement,
+    ReportedModel,
+    ReportStatus,
+)
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """What one model said, and how long it took."""
+
+    model: ReportedModel
+    seconds: float
+
+
+class Analyst:
+    """The models, loaded once. `device` is auto, cpu or cuda; `threads` the CPU threads, 0 for one for each core."""
+
+    def __init__(self, device: str, names: Sequence[str], threads: int = 0) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self.device = catalog.resolve_device(device)
+        self._assessors = [_load(name, self.device) for name in names]
+
+    def assess(self, volume: CtVolume, progress: Callable[[float], None]) -> list[Assessed]:
+        """Let every model assess the volume; `progress` gets the share done, 0–1."""
+        input_ = HuVolume(hu=volume.hu, spacing_mm=volume.geometry.spacing_mm)
+        count = len(self._assessors)
+        return [
+            _timed(assessor, input_, _part(progress, index, count)) for index, assessor in enumerate(self._assessors)
+        ]
+
+
+class _Unavailable:
+    """Stands in for a model whose weights could not be used, so that its absence is reported and the others go on."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self._reason = reason
+        self.identity = ModelIdentity(name=name, version="unavailable", summary=reason, trained_on="unknown")
+
+    def assess(self, volume: HuVolume, progress: Progress) -> Assessment:
+        """Say why there is no number."""
+        del volume, progress
+        return Assessment(identity=self.identity, status=Status.NOT_SCORED, reason=self._reason)
+
+
+def _load(name: str, device: str) -> Assessor:
+    try:
+        return catalog.assessors(device, [name])[0]
+    except WeightsError as error:
+        log.error("model not available", model=name, reason=str(error))
+        return _Unavailable(name, f"the model could not be loaded: {error}")
+
+
+def _timed(assessor: Assessor, volume: HuVolume, progress: Callable[[float], None]) -> Assessed:
+    began = time.monotonic()
+    assessment = assessor.assess(volume, progress)
+    progress(1.0)
+    return Assessed(model=_reported(assessment), seconds=time.monotonic() - began)
+
+
+def _part(progress: Callable[[float], None], index: int, count: int) -> Callable[[float], None]:
+    return lambda share: progress((index + share) / count)
+
+
+def _reported(assessment: Assessment) -> ReportedModel:
+    identity = assessment.identity
+    return ReportedModel(
+        name=identity.name,
+        version=identity.version,
+        summary=identity.summary,
+        trained_on=identity.trained_on,
+        weights_sha256=identity.weights_sha256,
+        status=ReportStatus(assessment.status.value),
+        reason=assessment.reason,
+        measurements=tuple(
+            ReportedMeasurement(m.name, m.value, m.unit, m.slice_index) for m in assessment.measurements
+        ),
+        classifications=tuple(
+            ReportedClassification(c.name, c.label, c.probability) for c in assessment.classifications
+        ),
+        maps=assessment.maps.values if assessment.maps is not None else None,
+        unscored_slices=dict(assessment.unscored_slices),
+    )

@@ -1,0 +1,233 @@
+"""The configuration: one pydantic model; a YAML file and environment variables over it. `config.yaml` restates it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from ctiqa_node.errors import ConfigError
+
+SYSTEM_CONFIG = Path("/etc/ctiqa-node/config.yaml")
+CONFIG_VARIABLE = "CTIQA_CONFIG"
+
+
+def _ae_title(value: str) -> str:
+    title = value.strip()
+    if not 1 <= len(title) <= 16 or "\\" in title or not title.isascii() or not title.isprintable():
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash (DICOM PS3.5 6.2)")
+    return title
+
+
+AeTitle = Annotated[str, AfterValidator(_ae_title)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+ListeningPort = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
+SeriesNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+def default_state_dir() -> Path:
+    """Where the state lives: systemd's StateDirectory, else /var/lib for root, else the user's own state folder."""
+    if assigned := os.environ.get("STATE_DIRECTORY"):
+        return Path(assigned.split(":")[0])
+    if os.geteuid() == 0:
+        return Path("/var/lib/ctiqa-node")
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "ctiqa-node"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSection(_Section):
+    """Who we are, and who may talk to us."""
+
+    ae_title: AeTitle = "CTIQA"
+    address: str = "0.0.0.0"  # noqa: S104  # a scanner sends from another machine; allow_calling narrows who may
+    port: ListeningPort = 11112
+    state_dir: Path = Field(default_factory=default_state_dir)
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
+    require_called_ae_title: bool = True
+    allow_calling: tuple[AeTitle, ...] = ()
+    acse_timeout_seconds: Seconds = 30
+    dimse_timeout_seconds: Seconds = 30
+    network_timeout_seconds: Seconds = 60
+    max_pdu_bytes: Annotated[int, Field(ge=4096, le=2**27)] = 262144
+    shutdown_seconds: Annotated[float, Field(gt=0, le=25)] = 15
+
+
+class SpoolSection(_Section):
+    """Where received instances lie, and how much room must stay free."""
+
+    min_free_mib: Annotated[int, Field(ge=0)] = 512
+
+
+class SeriesSection(_Section):
+    """When a series is complete, and which one is assessed."""
+
+    quiet_seconds: Seconds = 20
+    min_slices: Annotated[int, Field(ge=1)] = 5
+
+
+class WorkerSection(_Section):
+    """The process that assesses."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=0, le=256)] = 0
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    stall_seconds: Seconds = 300
+    assessors: tuple[Literal["snr", "brisque", "noise_level", "n2q"], ...] = ("snr", "brisque", "noise_level", "n2q")
+
+
+class ReportSection(_Section):
+    """The objects that go back to the archive."""
+
+    sr_series_number: SeriesNumber = 9901
+    summary_series_number: SeriesNumber = 9902
+
+
+class Destination(_Section):
+    """An archive or viewer that gets the results by C-STORE."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+    ae_title: AeTitle
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+    calling_ae_title: AeTitle | None = None
+
+
+class DeliverySection(_Section):
+    """How stubbornly results are sent."""
+
+    first_retry_seconds: Seconds = 5
+    max_retry_seconds: Seconds = 900
+    give_up_after_days: Annotated[float, Field(gt=0, le=365)] = 7
+    connection_timeout_seconds: Seconds = 10
+
+
+class LoggingSection(_Section):
+    """What is written to standard error (journald under systemd)."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Config(BaseSettings):
+    """The whole configuration. Precedence: environment (`CTIQA_SECTION__KEY`), file, default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CTIQA_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    node: NodeSection = Field(default_factory=NodeSection)
+    spool: SpoolSection = Field(default_factory=SpoolSection)
+    series: SeriesSection = Field(default_factory=SeriesSection)
+    worker: WorkerSection = Field(default_factory=WorkerSection)
+    report: ReportSection = Field(default_factory=ReportSection)
+    destinations: tuple[Destination, ...] = ()
+    delivery: DeliverySection = Field(default_factory=DeliverySection)
+    logging: LoggingSection = Field(default_factory=LoggingSection)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment over the file (which arrives as the constructor's arguments)."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Config:
+        names = [destination.name for destination in self.destinations]
+        if doubled := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"destinations: the name {sorted(doubled)[0]!r} is used twice")
+        if self.report.sr_series_number == self.report.summary_series_number:
+            raise ValueError("report: sr_series_number and summary_series_number must differ")
+        return self
+
+
+def find_config(explicit: Path | None) -> Path | None:
+    """The file to read: the one given, $CTIQA_CONFIG, /etc/ctiqa-node/config.yaml where it exists, or none."""
+    if explicit is not None:
+        return explicit
+    if named := os.environ.get(CONFIG_VARIABLE):
+        return Path(named)
+    return SYSTEM_CONFIG if SYSTEM_CONFIG.is_file() else None
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read and check the configuration; without a file the embedded defaults hold.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key is unknown, or a value is not allowed; names each key's path.
+    """
+    source = find_config(path)
+    values = _read(source) if source else {}
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        where = f"{source}" if source else "the environment"
+        raise ConfigError("\n".join([f"The configuration in {where} cannot be used:", *_complaints(error)])) from error
+    except SettingsError as error:
+        raise ConfigError(f"An environment variable starting with CTIQA_ cannot be read: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration {path} is not valid YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"The configuration {path} must be a mapping of sections, not {type(values).__name__}.")
+    return {str(key): value for key, value in values.items() if value is not None}
+
+
+def _complaints(error: ValidationError) -> Iterator[str]:
+    for detail in error.errors():
+        path = ".".join(str(part) for part in detail["loc"]) or "configuration"
+        if detail["type"] == "extra_forbidden":
+            yield f"  {path}: unknown key; allowed here: {', '.join(_allowed(detail['loc'][:-1]))}"
+        else:
+            yield f"  {path}: {detail['msg']}; got {detail['input']!r}"
+
+
+def _allowed(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that are allowed at a place in the configuration."""
+    if not loc:
+        return list(Config.model_fields)
+    if loc[0] == "destinations":
+        return list(Destination.model_fields)
+    section = Config.model_fields[str(loc[0])].annotation
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+def keys() -> Iterator[tuple[str, Any]]:
+    """Every key with its default, as `section.key`; destinations as `destinations[].key`."""
+    for name, field in Config.model_fields.items():
+        if name == "destinations":
+            for key in Destination.model_fields:
+                yield f"destinations[].{key}", None
+            continue
+        section = field.get_default(call_default_factory=True)
+        for key in type(section).model_fields:
+            yield f"{name}.{key}", getattr(section, key)

@@ -1,0 +1,64 @@
+"""Opening the database: SQLite in WAL mode, every commit on disk before it returns."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session, sessionmaker
+
+BUSY_TIMEOUT_MS = 30_000
+
+
+def open_engine(path: Path) -> Engine:
+    """An engine on the SQLite file; writers take the lock at BEGIN, so that a read-then-write never fails half-way."""
+    # autocommit=True: the driver starts no transaction of its own; `_begin` below starts every one, as IMMEDIATE.
+    engine = create_engine(
+        f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}
+    )
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: DBAPIConnection, record: Any) -> None:
+    del record
+    assert isinstance(connection, sqlite3.Connection)
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Any) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+
+
+class Database:
+    """The two ways to use the database: `write()` and `read()`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = open_engine(path)
+        self._write = sessionmaker(self._engine, expire_on_commit=False)
+        self._read = sessionmaker(self._engine.execution_options(sqlite_begin="BEGIN DEFERRED"), expire_on_commit=False)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that commits at its end; an exception rolls back. Holds SQLite's write lock: keep it short."""
+        with self._write.begin() as session:
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session on a snapshot, beside any writer."""
+        with self._read() as session:
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()

@@ -1,0 +1,354 @@
+"""The tables of the node's database (SQLAlchemy 2). Alembic's migrations in `migrations/` make them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+def now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime; SQLite keeps it as naive UTC, which sorts as text."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store as UTC without its zone."""
+        del dialect
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        del dialect
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class SeriesState(StrEnum):
+    """Where a series stands."""
+
+    RECEIVING = "receiving"
+    COMPLETE = "complete"
+    ANALYSING = "analysing"
+    ANALYSED = "analysed"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    STALE = "stale"
+
+
+class AssociationOutcome(StrEnum):
+    """How an association ended."""
+
+    OPEN = "open"
+    RELEASED = "released"
+    ABORTED = "aborted"
+    REJECTED = "rejected"
+    LOST = "lost"
+    """The node stopped while it was open."""
+
+
+class InstanceState(StrEnum):
+    """What a received instance counts as."""
+
+    KEPT = "kept"
+    CONFLICT = "conflict"
+    """Its SOP Instance UID came before with other content; kept apart, never assessed."""
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    TODO = "todo"
+    DOING = "doing"
+    DONE = "done"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    DROPPED = "dropped"
+
+
+class DeliveryState(StrEnum):
+    """Where the sending of one object to one destination stands."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    DROPPED = "dropped"
+
+
+class OutputKind(StrEnum):
+    """What an output is."""
+
+    STRUCTURED_REPORT = "sr"
+    SUMMARY_PAGE = "summary"
+
+
+def _words(enumeration: type[StrEnum]) -> Enum:
+    """A column of an enumeration, kept as its words, so that the file can be read with any SQLite tool."""
+    return Enum(
+        enumeration, native_enum=False, length=32, values_callable=lambda members: [member.value for member in members]
+    )
+
+
+class Base(DeclarativeBase):
+    """The base of all tables."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime,
+        str: String,
+        AssociationOutcome: _words(AssociationOutcome),
+        InstanceState: _words(InstanceState),
+        JobState: _words(JobState),
+        DeliveryState: _words(DeliveryState),
+        OutputKind: _words(OutputKind),
+        SeriesState: _words(SeriesState),
+    }
+
+
+class Association(Base):
+    """One association that a peer requested, accepted or not."""
+
+    __tablename__ = "associations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    calling_ae_title: Mapped[str]
+    called_ae_title: Mapped[str]
+    address: Mapped[str]
+    port: Mapped[int]
+    opened_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    outcome: Mapped[AssociationOutcome] = mapped_column(index=True)
+    detail: Mapped[str | None]
+    stored: Mapped[int] = mapped_column(default=0)
+    refused: Mapped[int] = mapped_column(default=0)
+
+
+class Series(Base):
+    """One Series as received; names and dates as its first instance had them."""
+
+    __tablename__ = "series"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series_instance_uid: Mapped[str] = mapped_column(unique=True)
+    study_instance_uid: Mapped[str] = mapped_column(index=True)
+    accession_number: Mapped[str] = mapped_column(default="", index=True)
+    patient_id: Mapped[str] = mapped_column(default="")
+    patient_name: Mapped[str] = mapped_column(default="")
+    study_date: Mapped[str] = mapped_column(default="")
+    modality: Mapped[str] = mapped_column(default="")
+    description: Mapped[str] = mapped_column(default="")
+    state: Mapped[SeriesState] = mapped_column(index=True)
+    state_since: Mapped[datetime]
+    reason: Mapped[str | None]
+    revision: Mapped[int] = mapped_column(default=0)
+    first_instance_at: Mapped[datetime]
+    last_instance_at: Mapped[datetime] = mapped_column(index=True)
+
+    instances: Mapped[list[Instance]] = relationship(back_populates="series", order_by="Instance.id")
+    history: Mapped[list[SeriesChange]] = relationship(back_populates="series", order_by="SeriesChange.id")
+    jobs: Mapped[list[Job]] = relationship(back_populates="series", order_by="Job.id")
+    assessments: Mapped[list[AssessmentRow]] = relationship(back_populates="series", order_by="AssessmentRow.id")
+    outputs: Mapped[list[Output]] = relationship(back_populates="series", order_by="Output.id")
+
+
+class SeriesChange(Base):
+    """One change of a series' state."""
+
+    __tablename__ = "series_history"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    at: Mapped[datetime]
+    event: Mapped[str]
+    from_state: Mapped[str]
+    to_state: Mapped[str]
+    detail: Mapped[str | None]
+
+    series: Mapped[Series] = relationship(back_populates="history")
+
+
+class Instance(Base):
+    """One SOP Instance that was answered with Success. `path` is relative to the spool."""
+
+    __tablename__ = "instances"
+    __table_args__ = (
+        UniqueConstraint("sop_instance_uid", "sha256"),
+        Index("one_kept_instance", "sop_instance_uid", unique=True, sqlite_where=text("state = 'kept'")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    association_id: Mapped[int | None] = mapped_column(ForeignKey("associations.id"), index=True)
+    sop_instance_uid: Mapped[str] = mapped_column(index=True)
+    sop_class_uid: Mapped[str]
+    transfer_syntax_uid: Mapped[str]
+    sha256: Mapped[str]
+    bytes: Mapped[int]
+    path: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[InstanceState]
+    received_at: Mapped[datetime]
+    copies: Mapped[int] = mapped_column(default=1)
+    """How often the very same instance was received."""
+    modality: Mapped[str] = mapped_column(default="")
+    image_type: Mapped[list[str]] = mapped_column(JSON, default=list)
+    orientation: Mapped[list[float] | None] = mapped_column(JSON)
+    frames: Mapped[int] = mapped_column(default=1)
+    own_result: Mapped[bool] = mapped_column(default=False)
+
+    series: Mapped[Series] = relationship(back_populates="instances")
+    association: Mapped[Association | None] = relationship()
+
+
+class Job(Base):
+    """One piece of work on one revision of a series."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task: Mapped[str]
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    revision: Mapped[int]
+    state: Mapped[JobState] = mapped_column(index=True)
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    not_before: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    worker: Mapped[str | None]
+    """The token of the worker that has it."""
+    progress: Mapped[float] = mapped_column(default=0.0)
+    error: Mapped[str | None]
+
+    series: Mapped[Series] = relationship(back_populates="jobs")
+
+
+class AssessmentRow(Base):
+    """What one model said of one revision of a series, and the model's provenance."""
+
+    __tablename__ = "assessments"
+    __table_args__ = (UniqueConstraint("series_id", "revision", "model"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    revision: Mapped[int]
+    model: Mapped[str]
+    version: Mapped[str]
+    weights_sha256: Mapped[str | None]
+    trained_on: Mapped[str]
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    device: Mapped[str]
+    seconds: Mapped[float]
+    assessed_at: Mapped[datetime]
+
+    series: Mapped[Series] = relationship(back_populates="assessments")
+    measurements: Mapped[list[MeasurementRow]] = relationship(back_populates="assessment", order_by="MeasurementRow.id")
+    classifications: Mapped[list[ClassificationRow]] = relationship(
+        back_populates="assessment", order_by="ClassificationRow.id"
+    )
+
+
+class MeasurementRow(Base):
+    """One number; without a slice index it is of the whole series."""
+
+    __tablename__ = "measurements"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"), index=True)
+    name: Mapped[str]
+    value: Mapped[float]
+    unit: Mapped[str]
+    slice_index: Mapped[int | None]
+    sop_instance_uid: Mapped[str | None]
+    frame_number: Mapped[int | None]
+
+    assessment: Mapped[AssessmentRow] = relationship(back_populates="measurements")
+
+
+class ClassificationRow(Base):
+    """One class with its probability, of the whole series."""
+
+    __tablename__ = "classifications"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"), index=True)
+    name: Mapped[str]
+    label: Mapped[str]
+    probability: Mapped[float]
+
+    assessment: Mapped[AssessmentRow] = relationship(back_populates="classifications")
+
+
+class Output(Base):
+    """One DICOM object that the node made. `path` is relative to the outputs folder."""
+
+    __tablename__ = "outputs"
+    __table_args__ = (UniqueConstraint("series_id", "revision", "kind"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    revision: Mapped[int]
+    kind: Mapped[OutputKind]
+    sop_class_uid: Mapped[str]
+    sop_instance_uid: Mapped[str]
+    path: Mapped[str]
+    sha256: Mapped[str]
+    made_at: Mapped[datetime]
+
+    series: Mapped[Series] = relationship(back_populates="outputs")
+    deliveries: Mapped[list[Delivery]] = relationship(back_populates="output", order_by="Delivery.id")
+
+
+class Delivery(Base):
+    """The sending of one output to one destination."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (UniqueConstraint("output_id", "destination"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    output_id: Mapped[int] = mapped_column(ForeignKey("outputs.id"), index=True)
+    destination: Mapped[str] = mapped_column(index=True)
+    state: Mapped[DeliveryState] = mapped_column(index=True)
+    attempts: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    next_try_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+    output: Mapped[Output] = relationship(back_populates="deliveries")
+    tries: Mapped[list[DeliveryTry]] = relationship(back_populates="delivery", order_by="DeliveryTry.id")
+
+
+class DeliveryTry(Base):
+    """One try to send, and the answer: a DIMSE status where the peer gave one, and a sentence."""
+
+    __tablename__ = "delivery_tries"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(ForeignKey("deliveries.id"), index=True)
+    at: Mapped[datetime]
+    status: Mapped[int | None]
+    answer: Mapped[str]
+
+    delivery: Mapped[Delivery] = relationship(back_populates="tries")
+
+
+class Heartbeat(Base):
+    """The last sign of life of a process of the node."""
+
+    __tablename__ = "heartbeats"
+
+    process: Mapped[str] = mapped_column(primary_key=True)
+    pid: Mapped[int]
+    started_at: Mapped[datetime]
+    at: Mapped[datetime]
+    detail: Mapped[dict[str, str | int | float]] = mapped_column(JSON, default=dict)

@@ -1,0 +1,196 @@
+"""Sending the results: one courier for each destination, so that a dead one never holds up another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Select, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from ctiqa_node.config import DeliverySection, Destination
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.tables import Delivery, DeliveryState, DeliveryTry, Output, Series, SeriesState, now
+from ctiqa_node.dicom import ApplicationEntity
+from ctiqa_node.dimse.storage_scu import Answer, send
+from ctiqa_node.errors import CtiqaError
+from ctiqa_node.logs import get_logger
+from ctiqa_node.series import SeriesEvent, apply_event
+
+log = get_logger(__name__)
+
+POLL_SECONDS = 0.5
+BATCH = 20
+
+
+class Courier:
+    """Sends what is due to one destination, and records each answer."""
+
+    def __init__(
+        self, destination: Destination, own_title: str, settings: DeliverySection, database: Database, outputs: Path
+    ) -> None:
+        self._name = destination.name
+        self._peer = ApplicationEntity(destination.ae_title, destination.host, destination.port)
+        self._calling = destination.calling_ae_title or own_title
+        self._settings = settings
+        self._database = database
+        self._outputs = outputs
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"courier-{destination.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Finish the object that is being sent, then end; what is left waits in the database."""
+        self._stopping.set()
+
+    def wait(self, timeout: float) -> None:
+        """Wait for the end."""
+        self._thread.join(max(timeout, 0))
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                busy = self.send_due()
+            except OperationalError as error:
+                log.error("deliveries could not be recorded", destination=self._name, error=str(error.orig))
+                busy = False
+            if not busy:
+                self._stopping.wait(POLL_SECONDS)
+
+    def send_due(self) -> bool:
+        """Send up to a batch of what is due; returns whether there was anything."""
+        with self._database.read() as session:
+            due = {self._outputs / d.output.path: d.id for d in session.scalars(_due(self._name))}
+        if not due:
+            return False
+        for answer in send(self._peer, self._calling, list(due), self._settings.connection_timeout_seconds):
+            self._record(due[answer.path], answer)
+            if self._stopping.is_set():
+                break
+        return True
+
+    def _record(self, delivery_id: int, answer: Answer) -> None:
+        with self._database.write() as session:
+            delivery = session.get_one(Delivery, delivery_id)
+            if delivery.state is not DeliveryState.PENDING:
+                return
+            delivery.attempts += 1
+            delivery.tries.append(DeliveryTry(at=now(), status=answer.status, answer=answer.sentence))
+            if answer.ok:
+                delivery.state, delivery.sent_at = DeliveryState.SENT, now()
+            else:
+                self._put_off(delivery)
+            settle(session, delivery.output.series)
+        logged = {
+            "destination": self._name,
+            "sop_instance": delivery.output.sop_instance_uid,
+            "answer": answer.sentence,
+        }
+        if answer.ok:
+            log.info("result sent", **logged)
+        else:
+            log.warning("result not sent", next_try=delivery.next_try_at.isoformat(), state=delivery.state, **logged)
+
+    def _put_off(self, delivery: Delivery) -> None:
+        settings = self._settings
+        if now() - delivery.created_at >= timedelta(days=settings.give_up_after_days):
+            delivery.state = DeliveryState.FAILED
+            return
+        delivery.next_try_at = now() + back_off(delivery.attempts, settings)
+
+
+def stop_couriers(couriers: Sequence[Courier], seconds: float) -> None:
+    """Stop all couriers, within so many seconds for all of them."""
+    deadline = time.monotonic() + seconds
+    for courier in couriers:
+        courier.ask_to_stop()
+    for courier in couriers:
+        courier.wait(deadline - time.monotonic())
+
+
+def back_off(attempts: int, settings: DeliverySection) -> timedelta:
+    """The wait after a number of failed tries: doubled each time, up to the configured longest."""
+    doublings = min(attempts - 1, 30)
+    return timedelta(seconds=min(settings.first_retry_seconds * 2.0**doublings, settings.max_retry_seconds))
+
+
+def settle(session: Session, series: Series) -> None:
+    """When all deliveries of the series' present revision have ended, the series has, too."""
+    session.flush()
+    if series.state not in {SeriesState.ANALYSED, SeriesState.UNDELIVERED}:
+        return
+    states = set(
+        session.scalars(
+            select(Delivery.state).join(Output).where(Output.series_id == series.id, Output.revision == series.revision)
+        )
+    )
+    if DeliveryState.PENDING in states or not states:
+        return
+    if states & {DeliveryState.FAILED, DeliveryState.DROPPED}:
+        if series.state is SeriesState.ANALYSED:
+            apply_event(session, series, SeriesEvent.SENDING_ENDED, "not every result reached its destination")
+    else:
+        apply_event(session, series, SeriesEvent.ALL_SENT)
+
+
+def end_unknown(session: Session, known: Sequence[str]) -> int:
+    """End the deliveries to destinations that the configuration no longer has; returns how many."""
+    orphans = list(
+        session.scalars(
+            select(Delivery).where(Delivery.state == DeliveryState.PENDING, Delivery.destination.not_in(known))
+        )
+    )
+    for delivery in orphans:
+        delivery.state = DeliveryState.FAILED
+        delivery.tries.append(
+            DeliveryTry(at=now(), status=None, answer="the configuration no longer has this destination")
+        )
+        settle(session, delivery.output.series)
+    return len(orphans)
+
+
+def retry(session: Session, delivery: Delivery) -> None:
+    """An admin takes a delivery up again, at once and for as long as at first.
+
+    Raises:
+        CtiqaError: it was sent, or a newer revision took its place.
+    """
+    if delivery.state not in {DeliveryState.FAILED, DeliveryState.PENDING, DeliveryState.DROPPED}:
+        raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; there is nothing to try again.")
+    series = delivery.output.series
+    delivery.state, delivery.attempts = DeliveryState.PENDING, 0
+    delivery.created_at = delivery.next_try_at = now()
+    if series.state is SeriesState.UNDELIVERED:
+        apply_event(session, series, SeriesEvent.RETRY, f"delivery {delivery.id} to {delivery.destination}")
+
+
+def drop(session: Session, delivery: Delivery) -> None:
+    """An admin ends a waiting delivery.
+
+    Raises:
+        CtiqaError: it does not wait.
+    """
+    if delivery.state is not DeliveryState.PENDING:
+        raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; only waiting ones can be dropped.")
+    delivery.state = DeliveryState.DROPPED
+    settle(session, delivery.output.series)
+
+
+def _due(destination: str) -> Select[Delivery]:
+    return (
+        select(Delivery)
+        .where(
+            Delivery.destination == destination,
+            Delivery.state == DeliveryState.PENDING,
+            Delivery.next_try_at <= now(),
+        )
+        .order_by(Delivery.next_try_at, Delivery.id)
+        .limit(BATCH)
+    )

@@ -1,0 +1,156 @@
+"""The Storage and Verification SCU: sends files to an Application Entity and tells what it answered to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import time
+
+from ctiqa_node.dicom import ApplicationEntity
+
+MAX_CONTEXTS = 128
+"""Presentation Context IDs are the odd numbers from 1 to 255 (PS3.8 9.3.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one file: `ok` for Success and warnings; `status` is the DIMSE status where there was one."""
+
+    path: Path
+    ok: bool
+    status: int | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What has to be negotiated for a file."""
+
+    sop_class_uid: str
+    transfer_syntax_uid: str
+
+
+def echo(peer: ApplicationEntity, calling: str, timeout: float) -> str | None:
+    """Verify an Application Entity with C-ECHO; returns None when it answers well, else why not, in a sentence."""
+    ae = _application_entity(calling, timeout)
+    ae.add_requested_context(Verification)
+    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    if not association.is_established:
+        return _why_not(association, peer)
+    try:
+        status = association.send_c_echo()
+        return None if _code(status) == 0 else f"{peer} answered C-ECHO with {_words(_code(status))}"
+    finally:
+        association.release()
+
+
+def send(peer: ApplicationEntity, calling: str, paths: Sequence[Path], timeout: float) -> Iterator[Answer]:
+    """Send DICOM files over one association, in their own transfer syntaxes; yields one answer a file.
+
+    More kinds of objects than one association can negotiate go over further ones.
+    """
+    readable: list[tuple[Path, _Kind]] = []
+    for path in paths:
+        try:
+            readable.append((path, _kind(path)))
+        except (InvalidDicomError, OSError, AttributeError) as error:
+            yield Answer(path, ok=False, status=None, sentence=f"not a readable DICOM file: {error}")
+    kinds = sorted({kind for _, kind in readable}, key=lambda kind: (kind.sop_class_uid, kind.transfer_syntax_uid))
+    for start in range(0, len(kinds), MAX_CONTEXTS):
+        batch = set(kinds[start : start + MAX_CONTEXTS])
+        yield from _send_batch(peer, calling, [path for path, kind in readable if kind in batch], batch, timeout)
+
+
+def _send_batch(
+    peer: ApplicationEntity, calling: str, paths: Sequence[Path], kinds: set[_Kind], timeout: float
+) -> Iterator[Answer]:
+    ae = _application_entity(calling, timeout)
+    ae.requested_contexts = [build_context(kind.sop_class_uid, kind.transfer_syntax_uid) for kind in kinds]
+    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    if not association.is_established:
+        reason = _why_not(association, peer)
+        yield from (Answer(path, ok=False, status=None, sentence=reason) for path in paths)
+        return
+    try:
+        for path in paths:
+            yield _send_one(association, peer, path)
+    finally:
+        association.release()
+
+
+def _send_one(association: Association, peer: ApplicationEntity, path: Path) -> Answer:
+    if not association.is_established:
+        return Answer(path, ok=False, status=None, sentence=f"{peer} ended the association")
+    try:
+        dataset = dcmread(path)
+        status = association.send_c_store(dataset)
+    except (ValueError, RuntimeError, AttributeError, OSError) as error:
+        # pynetdicom's ways to say: no accepted Presentation Context, association gone, dataset not encodable.
+        return Answer(path, ok=False, status=None, sentence=f"not sent to {peer}: {error}")
+    code = _code(status)
+    if code is None:
+        return Answer(path, ok=False, status=None, sentence=f"{peer} gave no answer in time or ended the association")
+    comment = status.get("ErrorComment")
+    sentence = f"{_words(code)}{f' ({comment})' if comment else ''}"
+    return Answer(path, ok=code == 0 or _is_warning(code), status=code, sentence=sentence)
+
+
+def _application_entity(calling: str, timeout: float) -> AE:
+    ae = AE(ae_title=calling)
+    ae.connection_timeout = timeout
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+    return ae
+
+
+def _kind(path: Path) -> _Kind:
+    meta = read_file_meta_info(path)
+    return _Kind(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
+
+
+def _why_not(association: Association, peer: ApplicationEntity) -> str:
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        return f"{peer} rejected the association: {answer.reason_str}" if answer else f"{peer} rejected the association"
+    if association.acceptor.primitive is not None and not association.accepted_contexts:
+        return f"{peer} accepts none of the Presentation Contexts that were offered"
+    return f"{peer} cannot be reached: no connection, or it ended the association at once"
+
+
+def _code(status: object) -> int | None:
+    code = getattr(status, "Status", None)
+    return int(code) if code is not None else None
+
+
+def _is_warning(code: int) -> bool:
+    """PS3.4 Table B.2-1: coerced (B000), dataset mismatch (B007), elements discarded (B006)."""
+    return code in {0xB000, 0xB006, 0xB007}
+
+
+def _words(code: int | None) -> str:
+    match code:
+        case None:
+            return "no status"
+        case 0:
+            return "Success"
+        case _ if _is_warning(code):
+            return f"Warning 0x{code:04X}"
+        case _ if code >> 8 == 0xA7:
+            return f"Failure 0x{code:04X}: out of resources"
+        case _ if code >> 8 == 0xA9:
+            return f"Failure 0x{code:04X}: dataset does not match SOP Class"
+        case 0x0122:
+            return "Failure 0x0122: SOP Class not supported"
+        case 0x0124:
+            return "Failure 0x0124: not authorised"
+        case _ if code >> 12 == 0xC:
+            return f"Failure 0x{code:04X}: cannot understand"
+        case _:
+            return f"Failure 0x{code:04X}"

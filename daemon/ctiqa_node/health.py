@@ -1,0 +1,242 @@
+"""How the node fares, read from its database and its lock: works beside a running node and without one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from pydantic import BaseModel
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ctiqa_node.config import Config
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.tables import (
+    Association,
+    AssociationOutcome,
+    Delivery,
+    DeliveryState,
+    Heartbeat,
+    Job,
+    JobState,
+    Series,
+    SeriesState,
+    now,
+)
+from ctiqa_node.results import SeriesResult, latest_results
+from ctiqa_node.state import StateFolder
+
+NODE_PROCESS = "node"
+WORKER_PROCESS = "worker"
+SILENCE = timedelta(seconds=15)
+
+
+class Verdict(IntEnum):
+    """The exit code of `status`."""
+
+    FINE = 0
+    DEGRADED = 1
+    DOWN = 2
+
+
+class LiveAssociation(BaseModel):
+    """An association that is open now."""
+
+    calling_ae_title: str
+    address: str
+    opened_at: datetime
+    stored: int
+
+
+class WorkerStatus(BaseModel):
+    """The process that assesses."""
+
+    alive: bool
+    pid: int | None = None
+    device: str | None = None
+    job: int | None = None
+    progress: float | None = None
+
+
+class DestinationStatus(BaseModel):
+    """What waits for one destination, and its last trouble."""
+
+    name: str
+    pending: int
+    failed: int
+    sent: int
+    oldest_pending_at: datetime | None
+    next_try_at: datetime | None
+    last_trouble: str | None
+
+
+class NodeStatus(BaseModel):
+    """All that `status` shows."""
+
+    verdict: Verdict
+    complaints: list[str]
+    version: str | None
+    ae_title: str
+    address: str
+    port: int
+    state_dir: str
+    running_since: datetime | None
+    associations: list[LiveAssociation]
+    series: dict[str, int]
+    queue_depth: int
+    queue_oldest_at: datetime | None
+    worker: WorkerStatus
+    destinations: list[DestinationStatus]
+    disk_free_mib: int
+    disk_min_free_mib: int
+    last_results: list[SeriesResult]
+
+
+def node_status(config: Config) -> NodeStatus:
+    """Look at everything that an admin asks for first."""
+    folder = StateFolder(config.node.state_dir)
+    running = folder.is_locked()
+    if not folder.database.exists():
+        return _never_started(config)
+    database = Database(folder.database)
+    try:
+        with database.read() as session:
+            return _status(session, config, running=running)
+    finally:
+        database.close()
+
+
+def _never_started(config: Config) -> NodeStatus:
+    return NodeStatus(
+        verdict=Verdict.DOWN,
+        complaints=[f"no node has run on {config.node.state_dir} yet; start one with `ctiqa-node serve`"],
+        version=None,
+        ae_title=config.node.ae_title,
+        address=config.node.address,
+        port=config.node.port,
+        state_dir=str(config.node.state_dir),
+        running_since=None,
+        associations=[],
+        series={},
+        queue_depth=0,
+        queue_oldest_at=None,
+        worker=WorkerStatus(alive=False),
+        destinations=[],
+        disk_free_mib=0,
+        disk_min_free_mib=config.spool.min_free_mib,
+        last_results=[],
+    )
+
+
+def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
+    node = session.get(Heartbeat, NODE_PROCESS)
+    worker = _worker(session, running=running)
+    destinations = [_destination(session, destination.name) for destination in config.destinations]
+    free = shutil.disk_usage(config.node.state_dir).free >> 20
+    counts = session.execute(select(Series.state, func.count(Series.id)).group_by(Series.state)).tuples()
+    oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state == JobState.TODO))
+    complaints = [
+        *_node_complaints(node, running=running),
+        *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
+        *(_disk_complaints(free, config)),
+        *(_destination_complaints(destinations)),
+        *(_failure_complaints(session)),
+    ]
+    verdict = Verdict.DOWN if not running else Verdict.DEGRADED if complaints else Verdict.FINE
+    detail = node.detail if node is not None and running else {}
+    return NodeStatus(
+        verdict=verdict,
+        complaints=complaints,
+        version=str(detail["version"]) if "version" in detail else None,
+        ae_title=str(detail.get("ae_title", config.node.ae_title)),
+        address=str(detail.get("address", config.node.address)),
+        port=int(detail.get("port", config.node.port)),
+        state_dir=str(config.node.state_dir),
+        running_since=node.started_at if node is not None and running else None,
+        associations=_associations(session) if running else [],
+        series={state.value: count for state, count in counts},
+        queue_depth=session.scalar(select(func.count(Job.id)).where(Job.state == JobState.TODO)) or 0,
+        queue_oldest_at=oldest,
+        worker=worker,
+        destinations=destinations,
+        disk_free_mib=free,
+        disk_min_free_mib=config.spool.min_free_mib,
+        last_results=latest_results(session, 5),
+    )
+
+
+def _associations(session: Session) -> list[LiveAssociation]:
+    rows = session.scalars(select(Association).where(Association.outcome == AssociationOutcome.OPEN))
+    return [
+        LiveAssociation(
+            calling_ae_title=row.calling_ae_title, address=row.address, opened_at=row.opened_at, stored=row.stored
+        )
+        for row in rows
+    ]
+
+
+def _worker(session: Session, *, running: bool) -> WorkerStatus:
+    pulse = session.get(Heartbeat, WORKER_PROCESS)
+    if pulse is None or not running or now() - pulse.at > SILENCE:
+        return WorkerStatus(alive=False)
+    job_id = pulse.detail.get("job")
+    job = session.get(Job, int(job_id)) if job_id is not None else None
+    return WorkerStatus(
+        alive=True,
+        pid=pulse.pid,
+        device=str(pulse.detail["device"]),
+        job=job.id if job else None,
+        progress=job.progress if job else None,
+    )
+
+
+def _destination(session: Session, name: str) -> DestinationStatus:
+    grouped = (
+        select(Delivery.state, func.count(Delivery.id)).where(Delivery.destination == name).group_by(Delivery.state)
+    )
+    counts = dict(session.execute(grouped).tuples().all())
+    pending = [Delivery.destination == name, Delivery.state == DeliveryState.PENDING]
+    oldest, next_try = session.execute(
+        select(func.min(Delivery.created_at), func.min(Delivery.next_try_at)).where(*pending)
+    ).one()
+    trouble = session.scalars(select(Delivery).where(*pending, Delivery.attempts > 0).limit(1)).first()
+    return DestinationStatus(
+        name=name,
+        pending=counts.get(DeliveryState.PENDING, 0),
+        failed=counts.get(DeliveryState.FAILED, 0),
+        sent=counts.get(DeliveryState.SENT, 0),
+        oldest_pending_at=oldest,
+        next_try_at=next_try,
+        last_trouble=trouble.tries[-1].answer if trouble is not None and trouble.tries else None,
+    )
+
+
+def _node_complaints(node: Heartbeat | None, *, running: bool) -> list[str]:
+    if not running:
+        return ["the node is not running; start it with `ctiqa-node serve` or systemctl"]
+    if node is None or now() - node.at > SILENCE:
+        return ["the node runs but gives no sign of life; see the log"]
+    return []
+
+
+def _disk_complaints(free_mib: int, config: Config) -> list[str]:
+    if free_mib < config.spool.min_free_mib:
+        return [f"only {free_mib} MiB free: instances are refused with 0xA700 (spool.min_free_mib)"]
+    return []
+
+
+def _destination_complaints(destinations: Sequence[DestinationStatus]) -> list[str]:
+    complaints = []
+    for destination in destinations:
+        if destination.last_trouble is not None:
+            complaints.append(f"{destination.name}: {destination.pending} waiting; {destination.last_trouble}")
+        if destination.failed:
+            complaints.append(f"{destination.name}: {destination.failed} given up; `ctiqa-node queue retry` resends")
+    return complaints
+
+
+def _failure_complaints(session: Session) -> list[str]:
+    failed = session.scalar(select(func.count(Series.id)).where(Series.state == SeriesState.FAILED)) or 0
+    return [f"{failed} series could not be assessed; `ctiqa-node results --state failed` lists them"] if failed else []

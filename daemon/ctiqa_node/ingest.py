@@ -1,0 +1,300 @@
+"""From a received instance to rows: what it is, whether it came before, which series it belongs to, when that ends."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from io import BytesIO
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from sqlalchemy import Select, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from ctiqa_node.config import SeriesSection
+from ctiqa_node.ct.selection import InstanceSummary, choose, summarise
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.tables import Association, Instance, InstanceState, Series, SeriesState, now
+from ctiqa_node.dicom import ReceivedInstance, is_uid
+from ctiqa_node.errors import Rejected, RetryLater
+from ctiqa_node.jobs import embedded as jobs
+from ctiqa_node.logs import get_logger
+from ctiqa_node.report.uids import is_own_result
+from ctiqa_node.series import WAITING_FOR_QUIET, SeriesEvent, apply_event
+from ctiqa_node.spool import Spool
+
+log = get_logger(__name__)
+
+# What pydicom raises on bytes that are no dataset, whatever they pretend to be.
+_UNREADABLE = (
+    InvalidDicomError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OSError, OverflowError,
+    NotImplementedError, RecursionError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+class Outcome(StrEnum):
+    """What became of an instance that was received."""
+
+    KEPT = "kept"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What the node needs to know of an instance before its pixels are touched."""
+
+    series_instance_uid: str
+    study_instance_uid: str
+    accession_number: str
+    patient_id: str
+    patient_name: str
+    study_date: str
+    series_description: str
+    summary: InstanceSummary
+
+
+class Ingest:
+    """Takes instances in, and closes series that have become quiet."""
+
+    def __init__(self, database: Database, spool: Spool, settings: SeriesSection) -> None:
+        self._database = database
+        self._spool = spool
+        self._settings = settings
+
+    def receive(self, received: ReceivedInstance) -> Outcome:
+        """Keep one instance: file and row are on disk when this returns.
+
+        Raises:
+            Rejected: no usable dataset, or not the one that the C-STORE command names.
+            RetryLater: no room, or the database cannot be written now.
+        """
+        header = read_header(received)
+        digest = hashlib.sha256(memoryview(received.part10)[received.dataset_offset :]).hexdigest()
+        try:
+            if self._count_copy(received, digest):
+                return Outcome.DUPLICATE
+            path = self._spool.store(received.part10)
+            try:
+                return self._record(received, header, digest, path)
+            except OperationalError:
+                self._spool.discard(path)
+                raise
+        except OperationalError as error:
+            raise RetryLater(f"The database cannot be written: {error.orig}.") from error
+
+    def _count_copy(self, received: ReceivedInstance, digest: str) -> bool:
+        """Count the very same instance once more, if it is here."""
+        with self._database.read() as session:
+            known = _find_same(session, received.sop_instance_uid, digest)
+        if known is None or not self._spool.path(known.path).is_file():
+            return False
+        with self._database.write() as session:
+            _count(session, received, session.get_one(Instance, known.id))
+        return True
+
+    def _record(self, received: ReceivedInstance, header: _Header, digest: str, path: str) -> Outcome:
+        with self._database.write() as session:
+            same = _find_same(session, received.sop_instance_uid, digest)
+            if same is not None:
+                # Two associations brought it at once; or its file had gone, and this one takes its place.
+                if self._spool.path(same.path).is_file():
+                    self._spool.discard(path)
+                else:
+                    same.path = path
+                _count(session, received, same)
+                return Outcome.DUPLICATE
+            kept = _find_kept(session, received.sop_instance_uid)
+            series = _find_or_open_series(session, header)
+            state = InstanceState.KEPT if kept is None else InstanceState.CONFLICT
+            session.add(_row(received, header, digest, path, state, series))
+            _count_stored(session, received)
+            if state is InstanceState.CONFLICT:
+                log.warning(
+                    "SOP Instance UID came before with other content; kept apart, not assessed",
+                    sop_instance=received.sop_instance_uid, series=header.series_instance_uid,
+                )  # fmt: skip
+                return Outcome.CONFLICT
+            _touch(session, series)
+            return Outcome.KEPT
+
+    def close_quiet_series(self) -> int:
+        """Decide on every series that has been quiet long enough; returns how many."""
+        before = now() - timedelta(seconds=self._settings.quiet_seconds)
+        with self._database.read() as session:
+            quiet = list(session.scalars(_quiet_since(before)))
+        for series_id in quiet:
+            with self._database.write() as session:
+                self._close(session, session.get_one(Series, series_id), before)
+        return len(quiet)
+
+    def _close(self, session: Session, series: Series, before: datetime) -> None:
+        if series.state not in WAITING_FOR_QUIET or series.last_instance_at > before:
+            return
+        kept = kept_instances(session, series)
+        choice = choose([summary_of(instance, series) for instance in kept], self._settings.min_slices)
+        if choice.reason is not None:
+            apply_event(session, series, SeriesEvent.NOT_ELIGIBLE, choice.reason)
+            log.info("series skipped", series=series.series_instance_uid, reason=choice.reason)
+            return
+        series.revision += 1
+        apply_event(session, series, SeriesEvent.QUIET, f"{len(choice.selected)} of {len(kept)} instances")
+        jobs.enqueue(session, series)
+        log.info("series complete", series=series.series_instance_uid, instances=len(kept), revision=series.revision)
+
+
+def kept_instances(session: Session, series: Series) -> list[Instance]:
+    """The instances of a series that count, in the order of their arrival."""
+    return list(
+        session.scalars(
+            select(Instance)
+            .where(Instance.series_id == series.id, Instance.state == InstanceState.KEPT)
+            .order_by(Instance.id)
+        )
+    )
+
+
+def summary_of(instance: Instance, series: Series) -> InstanceSummary:
+    """What selection needs to know of a stored instance."""
+    return InstanceSummary(
+        sop_class_uid=instance.sop_class_uid,
+        modality=instance.modality,
+        image_type=tuple(instance.image_type),
+        orientation=tuple(instance.orientation) if instance.orientation is not None else None,
+        frames=instance.frames,
+        is_own_result=instance.own_result,
+        series_description=series.description,
+    )
+
+
+def read_header(received: ReceivedInstance) -> _Header:
+    """Read the dataset up to its pixel data.
+
+    Raises:
+        Rejected: it cannot be read, lacks a UID that DICOM requires, or is another instance than the command says.
+    """
+    try:
+        dataset = dcmread(BytesIO(received.part10), stop_before_pixels=True)
+        header = _header(dataset)
+        named = str(dataset.get("SOPInstanceUID", "")), str(dataset.get("SOPClassUID", ""))
+    except _UNREADABLE as error:
+        raise Rejected(f"The dataset cannot be read: {error}.") from error
+    for keyword, uid in (
+        ("SOP Instance UID", named[0]),
+        ("Study Instance UID", header.study_instance_uid),
+        ("Series Instance UID", header.series_instance_uid),
+    ):
+        if not is_uid(uid):
+            raise Rejected(f"{keyword} is missing." if not uid else f"{keyword} {uid[:64]!r} is not a UID.")
+    if named != (received.sop_instance_uid, received.sop_class_uid):
+        raise MismatchedDataset("The dataset is not the SOP Instance that the command names.")
+    return header
+
+
+class MismatchedDataset(Rejected):
+    """Dataset and C-STORE command name different instances or classes (PS3.4 B.2.3, status 0xA900)."""
+
+
+def _header(dataset: Dataset) -> _Header:
+    return _Header(
+        series_instance_uid=_text(dataset, "SeriesInstanceUID"),
+        study_instance_uid=_text(dataset, "StudyInstanceUID"),
+        accession_number=_text(dataset, "AccessionNumber"),
+        patient_id=_text(dataset, "PatientID"),
+        patient_name=_text(dataset, "PatientName"),
+        study_date=_text(dataset, "StudyDate"),
+        series_description=_text(dataset, "SeriesDescription"),
+        summary=summarise(dataset, is_own_result=is_own_result(dataset)),
+    )
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    value = dataset.get(keyword)
+    return "" if value is None else str(value).strip()
+
+
+def _find_same(session: Session, sop_instance_uid: str, digest: str) -> Instance | None:
+    return session.scalars(
+        select(Instance).where(Instance.sop_instance_uid == sop_instance_uid, Instance.sha256 == digest)
+    ).first()
+
+
+def _find_kept(session: Session, sop_instance_uid: str) -> Instance | None:
+    return session.scalars(
+        select(Instance).where(Instance.sop_instance_uid == sop_instance_uid, Instance.state == InstanceState.KEPT)
+    ).first()
+
+
+def _find_or_open_series(session: Session, header: _Header) -> Series:
+    found = session.scalars(select(Series).where(Series.series_instance_uid == header.series_instance_uid)).first()
+    if found is not None:
+        return found
+    moment = now()
+    series = Series(
+        series_instance_uid=header.series_instance_uid,
+        study_instance_uid=header.study_instance_uid,
+        accession_number=header.accession_number,
+        patient_id=header.patient_id,
+        patient_name=header.patient_name,
+        study_date=header.study_date,
+        modality=header.summary.modality,
+        description=header.series_description,
+        state=SeriesState.RECEIVING,
+        state_since=moment,
+        revision=0,
+        first_instance_at=moment,
+        last_instance_at=moment,
+    )
+    session.add(series)
+    return series
+
+
+def _row(
+    received: ReceivedInstance, header: _Header, digest: str, path: str, state: InstanceState, series: Series
+) -> Instance:
+    summary = header.summary
+    return Instance(
+        series=series,
+        association_id=received.association_id,
+        sop_instance_uid=received.sop_instance_uid,
+        sop_class_uid=received.sop_class_uid,
+        transfer_syntax_uid=received.transfer_syntax_uid,
+        sha256=digest,
+        bytes=len(received.part10),
+        path=path,
+        state=state,
+        received_at=now(),
+        modality=summary.modality,
+        image_type=list(summary.image_type),
+        orientation=list(summary.orientation) if summary.orientation is not None else None,
+        frames=summary.frames,
+        own_result=summary.is_own_result,
+    )
+
+
+def _touch(session: Session, series: Series) -> None:
+    """A new instance of the series: its quiet period starts anew, and older decisions no longer hold."""
+    before = series.state
+    series.last_instance_at = now()
+    if apply_event(session, series, SeriesEvent.INSTANCE) is SeriesState.STALE and before is not SeriesState.STALE:
+        jobs.supersede_waiting(session, series)
+
+
+def _count(session: Session, received: ReceivedInstance, instance: Instance) -> None:
+    instance.copies += 1
+    _count_stored(session, received)
+
+
+def _count_stored(session: Session, received: ReceivedInstance) -> None:
+    if received.association_id is not None:
+        session.get_one(Association, received.association_id).stored += 1
+
+
+def _quiet_since(before: datetime) -> Select[int]:
+    return select(Series.id).where(Series.state.in_(WAITING_FOR_QUIET), Series.last_instance_at <= before)

@@ -1,0 +1,135 @@
+"""The embedded queue: one table in SQLite. Every call works within the caller's transaction.
+
+A job belongs to one revision of a series. Whoever finishes a job must still hold it: a worker that was given up for
+dead, or whose series has moved on meanwhile, finds `hold` refusing and leaves no trace.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ctiqa_node.db.tables import Job, JobState, Series, SeriesState, now
+from ctiqa_node.errors import CtiqaError
+from ctiqa_node.series import SeriesEvent, apply_event
+
+ANALYSE = "analyse"
+RETRY_WAIT = timedelta(seconds=5)
+
+
+class LostJob(CtiqaError):
+    """The job is no longer this worker's: its series moved on, or another worker was given it."""
+
+
+def enqueue(session: Session, series: Series) -> Job:
+    """Queue the assessment of the series' present revision."""
+    moment = now()
+    job = Job(
+        task=ANALYSE, series=series, revision=series.revision, state=JobState.TODO, created_at=moment, not_before=moment
+    )
+    session.add(job)
+    return job
+
+
+def claim(session: Session, worker: str) -> Job | None:
+    """Take the oldest job that may start; its series is then being analysed."""
+    job = session.scalars(
+        select(Job).where(Job.state == JobState.TODO, Job.not_before <= now()).order_by(Job.id).limit(1)
+    ).first()
+    if job is None:
+        return None
+    job.state, job.worker, job.started_at, job.progress = JobState.DOING, worker, now(), 0.0
+    job.attempts += 1
+    apply_event(session, job.series, SeriesEvent.STARTED, f"attempt {job.attempts}")
+    return job
+
+
+def hold(session: Session, job_id: int, worker: str) -> Job:
+    """The job, if the worker still has it and its series still waits for it.
+
+    Raises:
+        LostJob: it is not so; whatever was computed must be thrown away.
+    """
+    job = session.get_one(Job, job_id)
+    if job.state is not JobState.DOING or job.worker != worker or not is_current(job):
+        raise LostJob(f"Job {job_id} of series {job.series.series_instance_uid} is no longer this worker's.")
+    return job
+
+
+def is_current(job: Job) -> bool:
+    """Whether the job's series still waits for just this job."""
+    return job.series.state is SeriesState.ANALYSING and job.series.revision == job.revision
+
+
+def finish(job: Job) -> None:
+    """End a held job well."""
+    job.state, job.finished_at, job.progress, job.error = JobState.DONE, now(), 1.0, None
+
+
+def give_back(session: Session, job: Job, error: str, max_attempts: int) -> None:
+    """A try failed, or was interrupted: try again later, or after `max_attempts` tries give the series up."""
+    if not is_current(job):
+        _end(job, JobState.SUPERSEDED, error)
+    elif job.attempts >= max_attempts:
+        give_up(session, job, f"{error} ({job.attempts} tries)")
+    else:
+        job.state, job.worker, job.error = JobState.TODO, None, error
+        job.not_before = now() + RETRY_WAIT * job.attempts
+        apply_event(session, job.series, SeriesEvent.INTERRUPTED, error)
+
+
+def give_up(session: Session, job: Job, error: str) -> None:
+    """This input can never be assessed: the job ends as failed, and so does its series."""
+    _end(job, JobState.FAILED, error)
+    apply_event(session, job.series, SeriesEvent.GAVE_UP, error)
+
+
+def put_back_unharmed(session: Session, job: Job) -> None:
+    """The node is stopping: the job is as it was, and the try does not count."""
+    job.attempts -= 1
+    give_back(session, job, "the node was stopped", max_attempts=job.attempts + 1)
+    if job.state is JobState.TODO:
+        job.not_before = now()
+
+
+def supersede_waiting(session: Session, series: Series) -> None:
+    """The series got another instance: what waits for its old revision need not be done."""
+    for job in session.scalars(select(Job).where(Job.series_id == series.id, Job.state == JobState.TODO)):
+        _end(job, JobState.SUPERSEDED, "more instances arrived")
+
+
+def in_work(session: Session) -> list[Job]:
+    """The jobs that some worker has."""
+    return list(session.scalars(select(Job).where(Job.state == JobState.DOING)))
+
+
+def retry(session: Session, job: Job) -> None:
+    """An admin takes a failed job up again.
+
+    Raises:
+        CtiqaError: the job has not failed, or its series has moved on.
+    """
+    if job.state is not JobState.FAILED or job.series.state is not SeriesState.FAILED:
+        raise CtiqaError(
+            f"Job {job.id} is {job.state} and its series {job.series.state}; only failed jobs are retried."
+        )
+    job.state, job.worker, job.attempts, job.finished_at, job.not_before = JobState.TODO, None, 0, None, now()
+    apply_event(session, job.series, SeriesEvent.RETRY)
+
+
+def drop(session: Session, job: Job) -> None:
+    """An admin takes a waiting job out of the queue; its series is then skipped.
+
+    Raises:
+        CtiqaError: the job does not wait.
+    """
+    if job.state is not JobState.TODO:
+        raise CtiqaError(f"Job {job.id} is {job.state}; only waiting jobs can be dropped.")
+    _end(job, JobState.DROPPED, "dropped by an admin")
+    apply_event(session, job.series, SeriesEvent.DROPPED, "its job was dropped by an admin")
+
+
+def _end(job: Job, state: JobState, error: str) -> None:
+    job.state, job.finished_at, job.error = state, now(), error

@@ -1,0 +1,147 @@
+"""The node: the only place that constructs the rooms and puts them together; start, run, stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import ExitStack
+from types import FrameType
+
+from sqlalchemy import select, update
+
+from ctiqa_node import __version__
+from ctiqa_node.config import Config
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.tables import Association, AssociationOutcome, Heartbeat, Instance, now
+from ctiqa_node.db.upgrade import upgrade
+from ctiqa_node.delivery import Courier, end_unknown, stop_couriers
+from ctiqa_node.dimse.storage_scp import StorageScp
+from ctiqa_node.health import NODE_PROCESS
+from ctiqa_node.ingest import Ingest
+from ctiqa_node.jobs import embedded as jobs
+from ctiqa_node.logs import get_logger
+from ctiqa_node.scheduler import Scheduler, notify_systemd
+from ctiqa_node.spool import Spool
+from ctiqa_node.state import NodeLock, StateFolder
+from ctiqa_node.supervisor import Supervisor
+
+log = get_logger(__name__)
+
+HEARTBEAT_SECONDS = 2.0
+WATCH_SECONDS = 1.0
+COURIER_SECONDS = 5.0
+"""How long a stopping node waits for objects that are being sent."""
+
+
+class Node:
+    """One running node. `start` and `stop` for tests and embedding, `run` for the command line."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._folder = StateFolder(config.node.state_dir)
+        self._stopping = threading.Event()
+        self._started_at = now()
+        self._cleanup = ExitStack()
+
+    def start(self) -> None:
+        """Take the lock, bring the database up, recover, listen, and start the worker.
+
+        Raises:
+            StateError: the state folder, its lock, its database or the port cannot be had; nothing is left running.
+        """
+        with ExitStack() as building:
+            self._folder.create()
+            building.enter_context(NodeLock(self._folder))
+            upgrade(self._folder.database)
+            self._database = Database(self._folder.database)
+            building.callback(self._database.close)
+            spool = Spool(self._folder.spool, self._config.spool.min_free_mib << 20)
+            self._recover(spool)
+            self._build(building, spool)
+            self._cleanup = building.pop_all()
+        notify_systemd("READY=1")
+        log.info(
+            "node ready", ae_title=self._config.node.ae_title, address=self._config.node.address, port=self.port,
+            state=str(self._folder.root),
+        )  # fmt: skip
+
+    def _build(self, building: ExitStack, spool: Spool) -> None:
+        """Start the rooms in the order in which work flows, so that they stop in the reverse order of this list."""
+        config = self._config
+        self.supervisor = Supervisor(config, self._database)
+        building.callback(self.supervisor.stop)
+        couriers = [
+            Courier(destination, config.node.ae_title, config.delivery, self._database, self._folder.outputs)
+            for destination in config.destinations
+        ]
+        building.callback(stop_couriers, couriers, COURIER_SECONDS)
+        for courier in couriers:
+            courier.start()
+        ingest = Ingest(self._database, spool, config.series)
+        scheduler = Scheduler()
+        building.callback(scheduler.stop)
+        self._scp = StorageScp(config.node, self._database, ingest)
+        self._scp.start()
+        building.callback(self._scp.stop)
+        self.supervisor.start()
+        scheduler.every(min(WATCH_SECONDS, config.series.quiet_seconds / 2), "quiet series", ingest.close_quiet_series)
+        scheduler.every(WATCH_SECONDS, "worker", self.supervisor.watch)
+        scheduler.every(HEARTBEAT_SECONDS, "sign of life", self._beat)
+        self._beat()
+        scheduler.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._scp.port
+
+    def _recover(self, spool: Spool) -> None:
+        """Put right what a killed node left behind."""
+        with self._database.write() as session:
+            lost = jobs.in_work(session)
+            for job in lost:
+                jobs.put_back_unharmed(session, job)
+            session.execute(
+                update(Association)
+                .where(Association.outcome == AssociationOutcome.OPEN)
+                .values(outcome=AssociationOutcome.LOST, closed_at=now(), detail="the node stopped")
+            )
+            end_unknown(session, [destination.name for destination in self._config.destinations])
+        with self._database.read() as session:
+            claimed = set(session.scalars(select(Instance.path)))
+        unclaimed = spool.set_aside_unclaimed(claimed)
+        if lost or unclaimed:
+            log.warning("recovered after an unclean stop", jobs_taken_up_again=len(lost), files_set_aside=unclaimed)
+
+    def _beat(self) -> None:
+        notify_systemd("WATCHDOG=1")
+        detail: dict[str, str | int | float] = {
+            "ae_title": self._config.node.ae_title,
+            "address": self._config.node.address,
+            "port": self.port,
+            "version": __version__,
+        }
+        with self._database.write() as session:
+            session.merge(
+                Heartbeat(process=NODE_PROCESS, pid=os.getpid(), started_at=self._started_at, at=now(), detail=detail)
+            )
+
+    def stop(self) -> None:
+        """Finish what is being received, stop the worker and the couriers; what is left waits in the database."""
+        notify_systemd("STOPPING=1")
+        self._cleanup.close()
+        log.info("node stopped")
+
+    def run(self) -> None:
+        """Start, wait for SIGTERM or SIGINT, stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self.start()
+        self._stopping.wait()
+        self.stop()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        log.info("stopping", signal=signal.Signals(number).name)
+        self._stopping.set()

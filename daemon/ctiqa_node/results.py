@@ -1,0 +1,190 @@
+"""Reading back what was found: the results of series, as values that can be printed or turned into JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import BaseModel
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from ctiqa_node.db.tables import AssessmentRow, MeasurementRow, Series
+
+
+class MeasurementResult(BaseModel):
+    """One number of the whole series."""
+
+    name: str
+    value: float
+    unit: str
+
+
+class SliceResult(BaseModel):
+    """One number of one slice."""
+
+    name: str
+    value: float
+    unit: str
+    slice_index: int
+    sop_instance_uid: str
+    frame_number: int | None = None
+
+
+class ClassificationResult(BaseModel):
+    """One class with its probability."""
+
+    name: str
+    label: str
+    probability: float
+
+
+class ModelResult(BaseModel):
+    """What one model said of the series, and the model's provenance."""
+
+    model: str
+    version: str
+    weights_sha256: str | None
+    trained_on: str
+    status: str
+    reason: str | None
+    device: str
+    seconds: float
+    assessed_at: datetime
+    measurements: list[MeasurementResult]
+    classifications: list[ClassificationResult]
+    slices: list[SliceResult]
+
+
+class OutputResult(BaseModel):
+    """An object that was made of the series."""
+
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    made_at: datetime
+    deliveries: dict[str, str]
+
+
+class SeriesResult(BaseModel):
+    """A series and the results of its newest assessed revision."""
+
+    series_instance_uid: str
+    study_instance_uid: str
+    accession_number: str
+    patient_id: str
+    patient_name: str
+    study_date: str
+    description: str
+    modality: str
+    state: str
+    state_since: datetime
+    reason: str | None
+    revision: int
+    instances: int
+    models: list[ModelResult]
+    outputs: list[OutputResult]
+
+
+def find_series(session: Session, text: str) -> list[Series]:
+    """The series that a person means: by Series or Study Instance UID, accession number or patient ID."""
+    return list(
+        session.scalars(
+            select(Series)
+            .where(
+                or_(
+                    Series.series_instance_uid == text,
+                    Series.study_instance_uid == text,
+                    Series.accession_number == text,
+                    Series.patient_id == text,
+                )
+            )
+            .order_by(Series.id)
+        )
+    )
+
+
+def latest_results(session: Session, count: int) -> list[SeriesResult]:
+    """The series that were assessed last, newest first, without the values of slices."""
+    newest = (
+        select(AssessmentRow.series_id)
+        .group_by(AssessmentRow.series_id)
+        .order_by(AssessmentRow.series_id.desc())
+        .limit(count)
+    )
+    found = session.scalars(select(Series).where(Series.id.in_(newest)).order_by(Series.state_since.desc()))
+    return [series_result(session, series, with_slices=False) for series in found]
+
+
+def series_result(session: Session, series: Series, *, with_slices: bool = True) -> SeriesResult:
+    """One series with its values."""
+    newest = max((row.revision for row in series.assessments), default=0)
+    return SeriesResult(
+        series_instance_uid=series.series_instance_uid,
+        study_instance_uid=series.study_instance_uid,
+        accession_number=series.accession_number,
+        patient_id=series.patient_id,
+        patient_name=series.patient_name,
+        study_date=series.study_date,
+        description=series.description,
+        modality=series.modality,
+        state=series.state.value,
+        state_since=series.state_since,
+        reason=series.reason,
+        revision=newest,
+        instances=len(series.instances),
+        models=[_model(session, row, with_slices=with_slices) for row in series.assessments if row.revision == newest],
+        outputs=[
+            OutputResult(
+                kind=output.kind.value,
+                sop_class_uid=output.sop_class_uid,
+                sop_instance_uid=output.sop_instance_uid,
+                made_at=output.made_at,
+                deliveries={delivery.destination: delivery.state.value for delivery in output.deliveries},
+            )
+            for output in series.outputs
+            if output.revision == newest
+        ],
+    )
+
+
+def _model(session: Session, row: AssessmentRow, *, with_slices: bool) -> ModelResult:
+    return ModelResult(
+        model=row.model,
+        version=row.version,
+        weights_sha256=row.weights_sha256,
+        trained_on=row.trained_on,
+        status=row.status,
+        reason=row.reason,
+        device=row.device,
+        seconds=row.seconds,
+        assessed_at=row.assessed_at,
+        measurements=[
+            MeasurementResult(name=m.name, value=m.value, unit=m.unit)
+            for m in _measurements(session, row, of_slices=False)
+        ],
+        classifications=[
+            ClassificationResult(name=c.name, label=c.label, probability=c.probability) for c in row.classifications
+        ],
+        slices=[_slice(m) for m in _measurements(session, row, of_slices=True)] if with_slices else [],
+    )
+
+
+def _measurements(session: Session, row: AssessmentRow, *, of_slices: bool) -> Sequence[MeasurementRow]:
+    wanted = MeasurementRow.slice_index.is_not(None) if of_slices else MeasurementRow.slice_index.is_(None)
+    return session.scalars(
+        select(MeasurementRow).where(MeasurementRow.assessment_id == row.id, wanted).order_by(MeasurementRow.id)
+    ).all()
+
+
+def _slice(row: MeasurementRow) -> SliceResult:
+    assert row.slice_index is not None
+    assert row.sop_instance_uid is not None
+    return SliceResult(
+        name=row.name,
+        value=row.value,
+        unit=row.unit,
+        slice_index=row.slice_index,
+        sop_instance_uid=row.sop_instance_uid,
+        frame_number=row.frame_number,
+    )

@@ -1,0 +1,117 @@
+"""The spool: received instances on disk, each complete and synced before anyone is told that it is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from ctiqa_node.errors import RetryLater
+
+_SHARDS = [f"{number:02x}" for number in range(256)]
+
+
+class Spool:
+    """A folder of DICOM files under names of our own; nothing of a peer's text ever becomes part of a path.
+
+    `incoming/` holds what is being written, `objects/xx/` what is complete, `unclaimed/` what a crash left without a
+    row in the database (its sender was never told Success).
+    """
+
+    def __init__(self, root: Path, min_free_bytes: int) -> None:
+        self.root = root
+        self._min_free = min_free_bytes
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        for shard in _SHARDS:
+            (root / "objects" / shard).mkdir(parents=True, exist_ok=True)
+        for folder in (root / "objects", root):
+            _sync_folder(folder)
+
+    def store(self, content: bytes) -> str:
+        """Write one file; returns its path relative to the root once it and its folder are on disk.
+
+        Raises:
+            RetryLater: no room, or the disk refuses; nothing is left behind.
+        """
+        self.require_room(len(content))
+        token = uuid.uuid4().hex
+        temporary = self._incoming / f"{token}.part"
+        target = self.root / "objects" / token[:2] / f"{token}.dcm"
+        try:
+            _write_synced(temporary, content)
+            temporary.rename(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
+            raise RetryLater(f"The spool {self.root} cannot be written: {error.strerror}.") from error
+        return str(target.relative_to(self.root))
+
+    def require_room(self, size: int) -> None:
+        """Make sure that a file of `size` bytes leaves the configured room.
+
+        Raises:
+            RetryLater: it does not.
+        """
+        free = self.free_bytes()
+        if free < self._min_free + size:
+            raise RetryLater(
+                f"The spool {self.root} has {free >> 20} MiB free; spool.min_free_mib keeps {self._min_free >> 20}."
+            )
+
+    def free_bytes(self) -> int:
+        """Free bytes on the spool's filesystem."""
+        return shutil.disk_usage(self.root).free
+
+    def path(self, relative: str) -> Path:
+        """The absolute path of a stored file."""
+        return self.root / relative
+
+    def discard(self, relative: str) -> None:
+        """Remove a file that no row claims."""
+        self.path(relative).unlink(missing_ok=True)
+
+    def set_aside_unclaimed(self, claimed: Collection[str]) -> int:
+        """After a crash: remove half-written files, move those without a row to `unclaimed/`; returns how many."""
+        for leftover in self._incoming.iterdir():
+            leftover.unlink()
+        count = 0
+        for relative in self._objects():
+            if relative not in claimed:
+                aside = self.root / "unclaimed"
+                aside.mkdir(exist_ok=True)
+                self.path(relative).rename(aside / Path(relative).name)
+                count += 1
+        return count
+
+    def _objects(self) -> Iterator[str]:
+        for shard in _SHARDS:
+            for entry in sorted((self.root / "objects" / shard).iterdir()):
+                yield str(entry.relative_to(self.root))
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Put a whole file in place, or none: temporary file, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    _write_synced(temporary, content)
+    temporary.rename(path)
+    _sync_folder(path.parent)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("xb", buffering=0) as file:
+        view = memoryview(content)
+        while view:
+            view = view[file.write(view) :]
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,91 @@
+"""The state folder: where its parts lie, and the lock that keeps a second node out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from ctiqa_node.errors import StateError
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The paths below `node.state_dir`."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.root / "ctiqa.sqlite"
+
+    @property
+    def spool(self) -> Path:
+        """Received instances."""
+        return self.root / "spool"
+
+    @property
+    def outputs(self) -> Path:
+        """Objects that the node made."""
+        return self.root / "outputs"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running node."""
+        return self.root / "node.lock"
+
+    def create(self) -> None:
+        """Make the folders; only their owner may look in.
+
+        Raises:
+            StateError: they cannot be made.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.spool, self.outputs):
+                folder.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StateError(
+                f"The state folder {self.root} cannot be made: {error.strerror}. Set node.state_dir to one that can."
+            ) from error
+
+    def is_locked(self) -> bool:
+        """Whether a node is running on this folder."""
+        if not self.lock.exists():
+            return False
+        with self.lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+
+class NodeLock:
+    """An exclusive lock on the state folder, gone with the process however it ends."""
+
+    def __init__(self, folder: StateFolder) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> NodeLock:
+        descriptor = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StateError(
+                f"Another node is running on {self._folder.root}; stop it, or set node.state_dir."
+            ) from None
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,204 @@
+"""The work on one series: load, assess, report, and record it all in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+
+from pydicom import dcmwrite
+from pydicom.dataset import Dataset
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ctiqa_node import __version__
+from ctiqa_node.analysis import Analyst, Assessed
+from ctiqa_node.config import Config
+from ctiqa_node.ct.loader import load_series
+from ctiqa_node.ct.selection import choose
+from ctiqa_node.ct.volume import CtVolume
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.tables import (
+    AssessmentRow,
+    ClassificationRow,
+    Delivery,
+    DeliveryState,
+    Job,
+    MeasurementRow,
+    Output,
+    OutputKind,
+    Series,
+    now,
+)
+from ctiqa_node.ingest import kept_instances, summary_of
+from ctiqa_node.jobs import embedded as jobs
+from ctiqa_node.report.content import DeviceInfo, Report
+from ctiqa_node.report.secondary_capture import secondary_capture
+from ctiqa_node.report.structured_report import structured_report
+from ctiqa_node.report.summary_page import summary_page
+from ctiqa_node.series import SeriesEvent, apply_event
+from ctiqa_node.spool import Spool, write_durably
+
+Stage = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeOutput:
+    """One result object, encoded as a DICOM file."""
+
+    kind: OutputKind
+    dataset: Dataset
+    content: bytes
+
+
+def make_outputs(report: Report) -> list[MadeOutput]:
+    """The result objects of one report."""
+    made = (
+        (OutputKind.STRUCTURED_REPORT, structured_report(report)),
+        (OutputKind.SUMMARY_PAGE, secondary_capture(report, summary_page(report))),
+    )
+    return [MadeOutput(kind, dataset, _encode(dataset)) for kind, dataset in made]
+
+
+def make_report(volume: CtVolume, assessed: Sequence[Assessed], revision: int, at: datetime, config: Config) -> Report:
+    """Everything that the result objects are made from."""
+    return Report(
+        volume=volume,
+        models=tuple(item.model for item in assessed),
+        revision=revision,
+        device=DeviceInfo(ae_title=config.node.ae_title, software_version=__version__),
+        assessed_at=at,
+        structured_report_series_number=config.report.sr_series_number,
+        secondary_capture_series_number=config.report.summary_series_number,
+    )
+
+
+class Assessing:
+    """Carries out `analyse` jobs."""
+
+    def __init__(self, config: Config, database: Database, spool: Spool, outputs: Path, analyst: Analyst) -> None:
+        self._config = config
+        self._database = database
+        self._spool = spool
+        self._outputs = outputs
+        self._analyst = analyst
+
+    def analyse(self, job_id: int, worker: str, progress: Stage) -> None:
+        """Assess the series of a job that this worker holds, and record the results.
+
+        Raises:
+            Rejected: the series can never be assessed, and why.
+            LostJob: the series moved on meanwhile; nothing was recorded.
+        """
+        series_id, revision, paths = self._chosen_files(job_id, worker)
+        volume = load_series(paths)
+        progress(0.1)
+        assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
+        at = now()
+        made = make_outputs(make_report(volume, assessed, revision, at, self._config))
+        progress(0.95)
+        folder = self._outputs / str(series_id)
+        folder.mkdir(exist_ok=True)
+        rows = [self._write(folder, revision, output, at) for output in made]
+        with self._database.write() as session:
+            job = jobs.hold(session, job_id, worker)
+            _record_assessments(session, job, assessed, volume, self._analyst.device, at)
+            self._record_outputs(session, job.series, rows)
+            jobs.finish(job)
+            apply_event(session, job.series, SeriesEvent.ASSESSED, f"revision {revision}")
+
+    def _chosen_files(self, job_id: int, worker: str) -> tuple[int, int, list[Path]]:
+        with self._database.read() as session:
+            job = jobs.hold(session, job_id, worker)
+            kept = kept_instances(session, job.series)
+            choice = choose([summary_of(i, job.series) for i in kept], self._config.series.min_slices)
+            paths = [self._spool.path(kept[index].path) for index in choice.selected]
+            return job.series_id, job.revision, paths
+
+    def _write(self, folder: Path, revision: int, made: MadeOutput, at: datetime) -> Output:
+        path = folder / f"{revision}-{made.kind}.dcm"
+        write_durably(path, made.content)
+        return Output(
+            revision=revision,
+            kind=made.kind,
+            sop_class_uid=str(made.dataset.SOPClassUID),
+            sop_instance_uid=str(made.dataset.SOPInstanceUID),
+            path=str(path.relative_to(self._outputs)),
+            sha256=hashlib.sha256(made.content).hexdigest(),
+            made_at=at,
+        )
+
+    def _record_outputs(self, session: Session, series: Series, rows: Sequence[Output]) -> None:
+        _supersede_deliveries(session, series)
+        moment = now()
+        for row in rows:
+            row.series = series
+            row.deliveries = [
+                Delivery(
+                    destination=destination.name, state=DeliveryState.PENDING, created_at=moment, next_try_at=moment
+                )
+                for destination in self._config.destinations
+            ]
+            session.add(row)
+
+
+def _record_assessments(
+    session: Session, job: Job, assessed: Sequence[Assessed], volume: CtVolume, device: str, at: datetime
+) -> None:
+    for item in assessed:
+        model = item.model
+        session.add(
+            AssessmentRow(
+                series=job.series,
+                revision=job.revision,
+                model=model.name,
+                version=model.version,
+                weights_sha256=model.weights_sha256,
+                trained_on=model.trained_on,
+                status=model.status.value,
+                reason=model.reason,
+                device=device,
+                seconds=item.seconds,
+                assessed_at=at,
+                measurements=_measurement_rows(item, volume),
+                classifications=[
+                    ClassificationRow(name=c.name, label=c.label, probability=c.probability)
+                    for c in model.classifications
+                ],
+            )
+        )
+
+
+def _measurement_rows(item: Assessed, volume: CtVolume) -> list[MeasurementRow]:
+    rows = []
+    for measurement in item.model.measurements:
+        source = volume.sources[measurement.slice_index] if measurement.slice_index is not None else None
+        rows.append(
+            MeasurementRow(
+                name=measurement.name,
+                value=measurement.value,
+                unit=measurement.unit,
+                slice_index=measurement.slice_index,
+                sop_instance_uid=source.sop_instance_uid if source else None,
+                frame_number=source.frame_number if source else None,
+            )
+        )
+    return rows
+
+
+def _supersede_deliveries(session: Session, series: Series) -> None:
+    """What still waits of an older revision is not sent: the archive shall not get two reports for one."""
+    waiting = (
+        select(Delivery).join(Output).where(Output.series_id == series.id, Delivery.state == DeliveryState.PENDING)
+    )
+    for delivery in session.scalars(waiting):
+        delivery.state = DeliveryState.SUPERSEDED
+
+
+def _encode(dataset: Dataset) -> bytes:
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()

@@ -1,0 +1,176 @@
+"""The worker: a process of its own that takes jobs from the queue and assesses.
+
+The node starts it with `python -m ctiqa_node.worker`, hands the configuration over as the first line of standard input
+and keeps that pipe open: when it closes, the node is gone, and the worker ends at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from ctiqa_node.config import Config
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.tables import Heartbeat, Job, JobState, now
+from ctiqa_node.errors import Rejected
+from ctiqa_node.jobs import embedded as jobs
+from ctiqa_node.logs import configure_logging, get_logger
+from ctiqa_node.spool import Spool
+from ctiqa_node.state import StateFolder
+
+if TYPE_CHECKING:
+    from ctiqa_node.tasks import Assessing
+
+PROCESS = "worker"
+HEARTBEAT_SECONDS = 2.0
+POLL_SECONDS = 0.25
+NICENESS = 10
+"""Reception goes before inference."""
+
+log = get_logger(__name__)
+
+
+class Pulse:
+    """Tells the node that the worker lives, what it is at, and when it last got on with it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._started = now()
+        self.device = "starting"
+        self._job: int | None = None
+        self._progress = 0.0
+        self._progressed = time.time()
+
+    def begin(self, job: int | None) -> None:
+        """A job begins, or none is left."""
+        self._job = job
+        self.progress(0.0)
+
+    def progress(self, share: float) -> None:
+        """The job got on."""
+        self._progress, self._progressed = share, time.time()
+
+    def beat_forever(self) -> None:
+        """Write the sign of life, again and again."""
+        while True:
+            try:
+                self._beat()
+            except OperationalError as error:
+                log.warning("sign of life not written", error=str(error.orig))
+            time.sleep(HEARTBEAT_SECONDS)
+
+    def _beat(self) -> None:
+        detail: dict[str, str | int | float] = {"device": self.device, "progressed_at": self._progressed}
+        if self._job is not None:
+            detail["job"] = self._job
+        with self._database.write() as session:
+            session.merge(
+                Heartbeat(process=PROCESS, pid=os.getpid(), started_at=self._started, at=now(), detail=detail)
+            )
+            if self._job is not None and (job := session.get(Job, self._job)) is not None:
+                job.progress = max(job.progress, self._progress)
+
+
+class Worker:
+    """Takes one job after the other, for as long as the process lives."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._token = uuid.uuid4().hex
+        folder = StateFolder(config.node.state_dir)
+        self._database = Database(folder.database)
+        self._spool = Spool(folder.spool, config.spool.min_free_mib << 20)
+        self._outputs = folder.outputs
+        self._pulse = Pulse(self._database)
+
+    def run(self) -> None:
+        """Load the models, then work for ever."""
+        threading.Thread(target=self._pulse.beat_forever, name="pulse", daemon=True).start()
+        assessing = self._load()
+        while True:
+            job_id = self._claim()
+            if job_id is None:
+                time.sleep(POLL_SECONDS)
+                continue
+            self._pulse.begin(job_id)
+            self._work(assessing, job_id)
+            self._pulse.begin(None)
+
+    def _load(self) -> Assessing:
+        # Imported here: torch takes seconds, in which the node already gets signs of life.
+        from ctiqa_node.analysis import Analyst
+        from ctiqa_node.tasks import Assessing
+
+        settings = self._config.worker
+        analyst = Analyst(settings.device, settings.assessors, settings.threads)
+        self._pulse.device = analyst.device
+        log.info("worker ready", device=analyst.device)
+        return Assessing(self._config, self._database, self._spool, self._outputs, analyst)
+
+    def _claim(self) -> int | None:
+        with self._database.read() as session:
+            waiting = session.scalar(select(Job.id).where(Job.state == JobState.TODO, Job.not_before <= now()).limit(1))
+        if waiting is None:
+            return None
+        with self._database.write() as session:
+            job = jobs.claim(session, self._token)
+            return None if job is None else job.id
+
+    def _work(self, assessing: Assessing, job_id: int) -> None:
+        try:
+            assessing.analyse(job_id, self._token, self._pulse.progress)
+        except jobs.LostJob as lost:
+            log.info("result thrown away", job=job_id, reason=str(lost))
+            self._end(job_id, str(lost), forever=False)
+        except Rejected as rejected:
+            log.warning("series cannot be assessed", job=job_id, reason=str(rejected))
+            self._end(job_id, str(rejected), forever=True)
+        except Exception as error:  # the top of the loop: whatever one series does to a model, the next must be served
+            log.exception("assessment failed", job=job_id)
+            self._end(job_id, f"{type(error).__name__}: {error}", forever=False)
+
+    def _end(self, job_id: int, error: str, *, forever: bool) -> None:
+        with self._database.write() as session:
+            job = session.get_one(Job, job_id)
+            if job.state is not JobState.DOING or job.worker != self._token:
+                return
+            if forever and jobs.is_current(job):
+                jobs.give_up(session, job, error)
+            else:
+                jobs.give_back(session, job, error, self._config.worker.max_attempts)
+
+
+def main() -> None:
+    """Run the worker until the node that started it closes our standard input."""
+    config = Config.model_validate_json(sys.stdin.readline())
+    configure_logging(config.logging)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the node's to handle
+    threading.Thread(target=_end_with_the_node, name="parent", daemon=True).start()
+    os.nice(NICENESS)
+    _be_killed_first()
+    Worker(config).run()
+
+
+def _end_with_the_node() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+def _be_killed_first() -> None:
+    """When memory runs out, the kernel shall take the worker, not the receiver."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+if __name__ == "__main__":
+    main()
