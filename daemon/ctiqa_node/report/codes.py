@@ -31,7 +31,7 @@ class Better(StrEnum):
 class Quantity:
     """A measurement: its code for programs; title, digits, and how to read it for people.
 
-    `span` is the range that a plot shows at least, in the measurement's unit.
+    `plot_range` is the smallest range that a plot shows, in the measurement's unit: small differences then look small.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Quantity:
     better: Better
     digits: int
     reading: str
-    span: tuple[float, float] | None = None
+    plot_range: float = 0.0
 
 
 def private_code(text: str, meaning: str | None = None) -> Code:
@@ -78,8 +78,8 @@ QUANTITIES = _quantities(
         "N2Q quality",
         Better.HIGHER,
         2,
-        "predicted similarity to a full-dose image, 0 to 1; higher is better",
-        (0.0, 1.0),
+        "likeness to a full-dose image, 0 to 1; higher is better",
+        0.2,
     ),
     Quantity(
         "n2q_quality_spread",
@@ -87,7 +87,7 @@ QUANTITIES = _quantities(
         "N2Q spread",
         Better.LOWER,
         2,
-        "how much the quality differs from slice to slice; lower is more even",
+        "how much slices differ; lower is more even",
     ),
     Quantity(
         "noise_level",
@@ -95,7 +95,8 @@ QUANTITIES = _quantities(
         "Noise level",
         Better.LOWER,
         1,
-        "most frequent standard deviation in soft tissue; lower is better",
+        "standard deviation in soft tissue; lower is better",
+        4.0,
     ),
     Quantity(
         "snr",
@@ -103,7 +104,7 @@ QUANTITIES = _quantities(
         "SNR",
         Better.HIGHER,
         2,
-        "mean over standard deviation in small blocks; higher is better",
+        "mean over standard deviation; higher is better",
     ),
     Quantity(
         "brisque",
@@ -111,7 +112,7 @@ QUANTITIES = _quantities(
         "BRISQUE",
         Better.LOWER,
         1,
-        "departure from natural-image statistics, about 0 to 100; lower is better",
+        "unlikeness to natural images, 0 to 100; lower is better",
     ),
 )
 
@@ -120,7 +121,7 @@ RANKED_BY = ("n2q_quality", "noise_level")
 
 _EVALUATIONS = {"n2q_dose": private_code("n2q_dose", "Dose class of a virtual reference scanner")}
 _EVALUATION_TITLES = {"n2q_dose": "Dose class"}
-EVALUATION_READINGS = {"n2q_dose": "share of the dose of a virtual reference scanner that the images look like"}
+EVALUATION_READINGS = {"n2q_dose": "share of a virtual reference scanner's dose"}
 _MODEL_TITLES = {"n2q": "N2Q", "snr": "SNR", "brisque": "BRISQUE"}
 
 _UNITS = {

@@ -17,6 +17,7 @@ class Role(StrEnum):
     WORST = "worst"
     BEST = "best"
     MIDDLE = "middle"
+    ONLY = "only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,16 @@ class NotableSlice:
         """The reason in words."""
         if self.ranked_by is None:
             return "middle slice"
-        place = {1: "worst", 2: "second worst", 3: "third worst"}.get(self.rank, f"{self.rank}th worst")
-        return f"{place if self.role is Role.WORST else 'best'} slice by {quantity(self.ranked_by).title}"
+        if self.role is Role.ONLY:
+            return f"only slice with {quantity(self.ranked_by).title}"
+        return f"{self.place} slice by {quantity(self.ranked_by).title}"
+
+    @property
+    def place(self) -> str:
+        """The place in words: "worst", "second worst", "best"."""
+        if self.role is not Role.WORST:
+            return self.role.value
+        return ("worst", "second worst", "third worst")[self.rank - 1]
 
 
 def ranking(report: Report) -> tuple[str, dict[int, float]] | None:
@@ -66,7 +75,7 @@ def notable_slices(report: Report) -> tuple[NotableSlice, ...]:
     sign = -1.0 if quantity(name).better is Better.LOWER else 1.0
     order = sorted(values, key=lambda z: (sign * values[z], z))
     if len(order) == 1:
-        return (NotableSlice(order[0], Role.BEST, 1, name),)
+        return (NotableSlice(order[0], Role.ONLY, 1, name),)
     worst = order[: min(WORST_SLICES, len(order) - 1)]
     return (
         *(NotableSlice(z, Role.WORST, place, name) for place, z in enumerate(worst, 1)),
