@@ -37,7 +37,7 @@ class Analyst:
     def __init__(self, device: str, names: Sequence[str], threads: int = 0) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self.device = catalog.resolve_device(device)
+        self.device = _usable_device(device)
         self._assessors = [_load(name, self.device) for name in names]
 
     def assess(self, volume: CtVolume, progress: Callable[[float], None]) -> list[Assessed]:
@@ -60,6 +60,14 @@ class _Unavailable:
         """Say why there is no number."""
         del volume, progress
         return Assessment(identity=self.identity, status=Status.NOT_SCORED, reason=self._reason)
+
+
+def _usable_device(asked: str) -> str:
+    """The device that the models run on: a GPU where there is one, unless the CPU was asked for."""
+    has_gpu = torch.cuda.is_available()
+    if asked == "cuda" and not has_gpu:
+        log.error("worker.device is cuda, but no GPU can be used; the CPU is used instead")
+    return "cuda" if has_gpu and asked != "cpu" else "cpu"
 
 
 def _load(name: str, device: str) -> Assessor:

@@ -1,0 +1,42 @@
+# make demo [CT=folder]   a CT series in, its quality report in an archive
+# make test               everything that CI checks
+PYTHON ?= python3
+VENV := .venv
+PEERS := dcmtk dicom3tools orthanc orthanc-dicomweb systemd
+PEER_PROGRAMS := storescu echoscu dsr2html dcsrdump dciodvfy Orthanc systemd-analyze
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: demo test lint peers clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/python demo/demo.py $(if $(CT),--ct "$(CT)")
+
+test: peers lint
+	$(VENV)/bin/pytest $(PYTEST)
+
+lint: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+peers:
+	@tests/install-peers "$(PEERS)" "$(PEER_PROGRAMS)"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "ctiqa-node needs Python 3.11 or newer; set PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing (torch alone is several GB; a minute or two)"
+	$(VENV)/bin/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing (torch alone is several GB; a minute or two)"
+	$(VENV)/bin/pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build dist demo/out

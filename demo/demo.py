@@ -1,0 +1,196 @@
+"""`make demo`: a CT series goes in over DICOM, and its quality report arrives in an archive."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import yaml
+from archives import Archive, FolderArchive, Orthanc, orthanc_program
+from PIL import Image
+from pydicom import dcmread
+from rich.console import Console
+
+from ctiqa_models.simulation.series import simulate_series
+from ctiqa_node.ct.writer import write_series
+from ctiqa_node.report.text import as_text
+
+OUT = Path(__file__).resolve().parent / "out"
+NODE_SECONDS = 60.0
+RESULT_SECONDS = 1800.0
+SLICES, SIZE, DOSE_FRACTION = 40, 512, 0.5
+
+console = Console()
+
+
+def main() -> int:
+    """Run the whole demonstration; the exit code of `make demo`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ct", type=Path, help="a folder of CT images of your own; otherwise a series is simulated")
+    given = parser.parse_args().ct
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True)
+    with ExitStack() as running:
+        scratch = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="ctiqa-demo-")))
+        series = given if given is not None else _simulate(scratch / "series")
+        archive = running.enter_context(_archive(scratch / "archive"))
+        console.print(f"[bold]Archive[/]  {archive.name} listens as {archive.peer}")
+        config = _write_config(scratch, archive)
+        running.enter_context(_node(config))
+        console.print(f"[bold]Node[/]     listens as CTIQA, its log is {_shown(OUT / 'node.log')}")
+        _run(config, "send", str(series))
+        results = _wait_for_results(config)
+        written = _collect(results, archive)
+        _run(config, "results")
+        _run(config, "status", check=False)
+    console.print("[bold]Written[/]")
+    for path in written:
+        console.print(f"  {_shown(path)}")
+    console.print("Everything that was started has been stopped. Research use only, not for diagnosis.")
+    return 0
+
+
+def _simulate(folder: Path) -> Path:
+    with console.status("Simulating a CT series: phantom, projection, quantum noise, reconstruction"):
+        began = time.monotonic()
+        volume = simulate_series(seed=7, slices=SLICES, size=SIZE, dose_fraction=DOSE_FRACTION)
+        write_series(volume.hu, volume.spacing_mm, folder)
+    console.print(
+        f"[bold]Series[/]   {SLICES} simulated slices of {SIZE}×{SIZE} at {DOSE_FRACTION:.0%} of the dose, "
+        f"made in {time.monotonic() - began:.0f} s"
+    )
+    return folder
+
+
+def _archive(folder: Path) -> Archive:
+    if orthanc_program() is None:
+        console.print("Orthanc is not installed (Debian: apt-get install orthanc); a small Storage SCP takes its place.")
+        return FolderArchive(folder)
+    return Orthanc(folder)
+
+
+def _write_config(scratch: Path, archive: Archive) -> Path:
+    peer = archive.peer
+    path = scratch / "config.yaml"
+    settings: dict[str, Any] = {
+        "node": {"address": "127.0.0.1", "port": 0, "state_dir": str(scratch / "state")},
+        "series": {"quiet_seconds": 3},
+        "destinations": [{"name": "archive", "ae_title": peer.ae_title, "host": peer.host, "port": peer.port}],
+    }
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+@contextmanager
+def _node(config: Path) -> Iterator[None]:
+    with (OUT / "node.log").open("wb") as log:
+        process = subprocess.Popen([*_command(config), "serve"], stderr=log, env=_environment())
+    try:
+        port = _wait_for_node(process, config)
+        settings = yaml.safe_load(config.read_text())
+        settings["node"]["port"] = port
+        config.write_text(yaml.safe_dump(settings))
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def _wait_for_node(process: subprocess.Popen[bytes], config: Path) -> int:
+    """The port that the node found, once it and its worker are ready."""
+    deadline = time.monotonic() + NODE_SECONDS
+    with console.status("Starting the node"):
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise SystemExit(f"The node ended at once; see {OUT / 'node.log'}")
+            status = _ask(config, "status")
+            if status["running_since"] is not None:
+                return int(status["port"])
+            time.sleep(0.3)
+    raise SystemExit(f"The node did not start within {NODE_SECONDS:.0f} s; see {OUT / 'node.log'}")
+
+
+def _wait_for_results(config: Path) -> list[dict[str, Any]]:
+    """The results, once every series has come to its end."""
+    deadline = time.monotonic() + RESULT_SECONDS
+    with console.status("Waiting for the series to be quiet") as shown:
+        while time.monotonic() < deadline:
+            results: list[dict[str, Any]] = _ask(config, "results")
+            if results and all(r["state"] in {"delivered", "undelivered", "skipped", "failed"} for r in results):
+                return results
+            shown.update(_progress(_ask(config, "status")))
+            time.sleep(0.5)
+    raise SystemExit(f"No result within {RESULT_SECONDS:.0f} s; see {OUT / 'node.log'}")
+
+
+def _progress(status: dict[str, Any]) -> str:
+    states = ", ".join(f"{count} {state}" for state, count in status["series"].items())
+    share = status["worker"]["progress"]
+    return f"Series: {states}" + (f"; assessed {share:.0%}" if share is not None else "")
+
+
+def _collect(results: list[dict[str, Any]], archive: Archive) -> list[Path]:
+    """Fetch from the archive what the node sent there."""
+    written = [OUT / "results.json"]
+    written[0].write_text(json.dumps(results, indent=2))
+    delivered = [result for result in results if result["state"] == "delivered"]
+    if not delivered:
+        reasons = "; ".join(f"{result['state']}: {result['reason']}" for result in results)
+        raise SystemExit(f"No result arrived in the archive ({reasons}); see {OUT / 'node.log'}")
+    for number, result in enumerate(delivered):
+        prefix = "" if len(delivered) == 1 else f"series-{number + 1:02d}-"
+        for output in result["outputs"]:
+            written += _write_output(prefix, output["kind"], archive.fetch(output["sop_instance_uid"]))
+    return [*written, OUT / "node.log"]
+
+
+def _write_output(prefix: str, kind: str, content: bytes) -> list[Path]:
+    dataset = dcmread(BytesIO(content))
+    as_dicom = OUT / f"{prefix}{'report' if kind == 'sr' else 'summary'}.dcm"
+    as_dicom.write_bytes(content)
+    if kind == "sr":
+        readable = as_dicom.with_suffix(".txt")
+        readable.write_text(as_text(dataset))
+    else:
+        readable = as_dicom.with_suffix(".png")
+        Image.fromarray(dataset.pixel_array).save(readable)
+    return [as_dicom, readable]
+
+
+def _command(config: Path) -> list[str]:
+    return [str(Path(sys.executable).with_name("ctiqa-node")), "--config", str(config)]
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without settings of the user's that would win over the demonstration's."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("CTIQA_")}
+
+
+def _ask(config: Path, what: str) -> Any:
+    answer = subprocess.run([*_command(config), what, "--json"], stdout=subprocess.PIPE, env=_environment(), check=False)
+    return json.loads(answer.stdout)
+
+
+def _run(config: Path, *words: str, check: bool = True) -> None:
+    console.print(f"[dim]$ ctiqa-node {' '.join(words)}[/]")
+    subprocess.run([*_command(config), *words], env=_environment(), check=check)
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(OUT.parent.parent)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
