@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_dciodvfy_finds_no_error_in_an_enhanced_ct(tmp_path: Path, hu: npt.NDArr
 
 
 @pytest.mark.peers
-def test_dciodvfy_does_find_errors_where_there_are_some(series: list[Path], edit) -> None:
+def test_dciodvfy_does_find_errors_where_there_are_some(series: list[Path], edit: Callable[..., str]) -> None:
     edit(series[0], RescaleSlope=None)
     assert complaints(series[0]) != []
 
