@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from ctiqa_node.dicom import ApplicationEntity
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+
+from ctiqa_node.dicom import ApplicationEntity
 
 START_SECONDS = 30.0
 
@@ -153,7 +154,7 @@ class FolderArchive:
         return self
 
     def _store(self, event: evt.Event) -> int:
-        name = f"{event.request.AffectedSOPInstanceUID}.dcm"  # a demonstration that only our own node sends to
+        name = f"{event.dataset.SOPInstanceUID}.dcm"  # a demonstration that only our own node sends to
         (self._folder / name).write_bytes(event.encoded_dataset())
         return 0x0000
 

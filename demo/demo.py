@@ -23,7 +23,7 @@ from PIL import Image
 from pydicom import dcmread
 from rich.console import Console
 
-from ctiqa_models.simulation.series import simulate_series
+from ctiqa_models.simulation.series import Scan, simulate_series
 from ctiqa_node.ct.writer import write_series
 from ctiqa_node.report.text import as_text
 
@@ -65,7 +65,7 @@ def main() -> int:
 def _simulate(folder: Path) -> Path:
     with console.status("Simulating a CT series: phantom, projection, quantum noise, reconstruction"):
         began = time.monotonic()
-        volume = simulate_series(seed=7, slices=SLICES, size=SIZE, dose_fraction=DOSE_FRACTION)
+        volume = simulate_series(seed=7, slices=SLICES, size=SIZE, scan=Scan(dose_fraction=DOSE_FRACTION))
         write_series(volume.hu, volume.spacing_mm, folder)
     console.print(
         f"[bold]Series[/]   {SLICES} simulated slices of {SIZE}×{SIZE} at {DOSE_FRACTION:.0%} of the dose, "
@@ -76,7 +76,9 @@ def _simulate(folder: Path) -> Path:
 
 def _archive(folder: Path) -> Archive:
     if orthanc_program() is None:
-        console.print("Orthanc is not installed (Debian: apt-get install orthanc); a small Storage SCP takes its place.")
+        console.print(
+            "Orthanc is not installed (Debian: apt-get install orthanc); a small Storage SCP takes its place."
+        )
         return FolderArchive(folder)
     return Orthanc(folder)
 
@@ -179,7 +181,9 @@ def _environment() -> dict[str, str]:
 
 
 def _ask(config: Path, what: str) -> Any:
-    answer = subprocess.run([*_command(config), what, "--json"], stdout=subprocess.PIPE, env=_environment(), check=False)
+    answer = subprocess.run(
+        [*_command(config), what, "--json"], stdout=subprocess.PIPE, env=_environment(), check=False
+    )
     return json.loads(answer.stdout)
 
 

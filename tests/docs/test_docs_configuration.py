@@ -1,0 +1,32 @@
+"""The page on configuration stays true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ctiqa_node.config import keys
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "configuration.md").read_text()
+ROW = re.compile(r"^\| `([a-z_.\[\]]+)` \| (.+?) \|", re.MULTILINE)
+
+
+def test_every_key_is_documented_and_no_other() -> None:
+    assert sorted(name for name, _ in ROW.findall(PAGE)) == sorted(name for name, _ in keys())
+
+
+def test_the_documented_defaults_are_the_defaults() -> None:
+    documented = dict(ROW.findall(PAGE))
+    for name, default in keys():
+        if name.startswith("destinations") or name in {"node.state_dir", "worker.assessors"}:
+            continue
+        shown = {True: "true", (): "[]"}.get(default, f"{default:g}" if isinstance(default, float) else str(default))
+        assert documented[name] == f"`{shown}`", name
+
+
+def test_every_page_that_a_page_links_to_exists() -> None:
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"

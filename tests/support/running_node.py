@@ -1,0 +1,139 @@
+"""A node in a process of its own, started and asked through its command line as an admin would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from ctiqa_node.dicom import ApplicationEntity
+
+_COMMAND = [sys.executable, "-c", "from ctiqa_node.cli import main; main()"]
+START_SECONDS = 60.0
+
+
+def eventually(what: str, predicate: Callable[[], Any], seconds: float, pause: float = 0.2) -> Any:
+    """The first true value of the predicate; fails the test after a deadline."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := predicate():
+            return value
+        time.sleep(pause)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+def environment() -> dict[str, str]:
+    """Ours, without settings that would win over the test's own, and with as many threads as a shared machine bears."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("CTIQA_")}
+
+
+class RunningNode:
+    """`ctiqa-node serve` on a free port. Its log is `node.log` in the folder that the caller gives."""
+
+    def __init__(self, folder: Path, archives: Sequence[tuple[str, ApplicationEntity]] = (), **settings: Any) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config = folder / "config.yaml"
+        self.state = folder / "state"
+        self._settings: dict[str, Any] = {
+            "node": {"address": "127.0.0.1", "port": 0, "state_dir": str(self.state), **settings.pop("node", {})},
+            "series": {"quiet_seconds": 2, **settings.pop("series", {})},
+            "spool": {"min_free_mib": 16, **settings.pop("spool", {})},
+            "delivery": {"first_retry_seconds": 0.5, "max_retry_seconds": 2, **settings.pop("delivery", {})},
+            "destinations": [
+                {"name": name, "ae_title": peer.ae_title, "host": peer.host, "port": peer.port}
+                for name, peer in archives
+            ],
+            **settings,
+        }
+        self.config.write_text(yaml.safe_dump(self._settings))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> RunningNode:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self._started = datetime.now(UTC)
+        with (self._folder / "node.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*_COMMAND, "--config", str(self.config), "serve"], stderr=log, env=environment()
+            )
+        eventually("the node listens", self._listens, START_SECONDS)
+
+    def _listens(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the node ended at once: {self.log()[-2000:]}"
+        since = self.ask("status")["running_since"]
+        return since is not None and datetime.fromisoformat(since) >= self._started
+
+    @property
+    def port(self) -> int:
+        """The port that it found."""
+        return int(self.ask("status")["port"])
+
+    @property
+    def peer(self) -> ApplicationEntity:
+        """The node as one calls it."""
+        return ApplicationEntity("CTIQA", "127.0.0.1", self.port)
+
+    def log(self) -> str:
+        """What the node and its workers have logged."""
+        return (self._folder / "node.log").read_text()
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of ctiqa-node with the node's configuration."""
+        return subprocess.run(
+            [*_COMMAND, "--config", str(self.config), *words],
+            capture_output=True, text=True, timeout=300, env=environment(), check=False,
+        )  # fmt: skip
+
+    def ask(self, *words: str) -> Any:
+        """What a command answers with --json."""
+        done = self.run(*words, "--json")
+        return json.loads(done.stdout or "null")
+
+    def wait_for_end(self, count: int, seconds: float = 120) -> list[dict[str, Any]]:
+        """The results, once so many series have come to an end and nothing more is to be sent."""
+        ended = {"delivered", "undelivered", "skipped", "failed"}
+
+        def all_ended() -> list[dict[str, Any]] | None:
+            found = self.ask("results", "--limit", "1000")
+            done = [series for series in found or [] if series["state"] in ended]
+            return found if len(done) == len(found or []) >= count else None
+
+        results: list[dict[str, Any]] = eventually(f"{count} series at an end", all_ended, seconds, pause=0.5)
+        return results
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+    def stop(self, seconds: float = 30) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=seconds)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
