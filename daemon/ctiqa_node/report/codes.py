@@ -10,6 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from pydicom.sr.coding import Code
 
@@ -32,6 +33,7 @@ class Quantity:
     """A measurement: its code for programs; title, digits, and how to read it for people.
 
     `plot_range` is the smallest range that a plot shows, in the measurement's unit: small differences then look small.
+    `highest` is the greatest possible value.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Quantity:
     digits: int
     reading: str
     plot_range: float = 0.0
+    highest: float = inf
 
 
 def private_code(text: str, meaning: str | None = None) -> Code:
@@ -80,6 +83,7 @@ QUANTITIES = _quantities(
         2,
         "likeness to a full-dose image, 0 to 1; higher is better",
         0.2,
+        1.0,
     ),
     Quantity(
         "n2q_quality_spread",

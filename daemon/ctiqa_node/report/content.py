@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +27,20 @@ class ReportStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReportedMeasurement:
-    """One number with its UCUM unit; `slice_index` counts along z of the volume, None means the whole series."""
+    """One number with its UCUM unit; `slice_index` counts along z of the volume, None means the whole series.
+
+    ValueError for a value that is not finite: DICOM has no digits for it. Such a model did not score.
+    """
 
     name: str
     value: float
     unit: str
     slice_index: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what DICOM cannot write."""
+        if not isfinite(self.value):
+            raise ValueError(f"{self.name} is {self.value}")
 
 
 @dataclass(frozen=True, slots=True)

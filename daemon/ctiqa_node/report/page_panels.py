@@ -67,7 +67,7 @@ def draw_curves(
         return
     each = (height - 22) / len(names)
     for place, name in enumerate(names):
-        axes = canvas.axes(left + 42, top + place * each + 20, width - 48, each - 44)
+        axes = canvas.axes(left + 42, top + place * each + 20, width - 58, each - 44)
         _draw_curve(axes, report, name, notable)
         entry = table.quantity(name)
         unit = next(m.unit for model in report.scored for m in model.measurements if m.name == name)
@@ -100,14 +100,14 @@ def _draw_curve(axes: Axes, report: Report, name: str, notable: tuple[NotableSli
                 clip_on=False,
                 zorder=3,
             )
-    _frame(axes, curve, count, table.quantity(name).plot_range)
+    _frame(axes, curve, count, table.quantity(name))
 
 
-def _frame(axes: Axes, curve: npt.NDArray[np.float64], count: int, least: float) -> None:
+def _frame(axes: Axes, curve: npt.NDArray[np.float64], count: int, entry: table.Quantity) -> None:
     finite = curve[np.isfinite(curve)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    room = max(0.12 * (high - low), (least - (high - low)) / 2, 1e-3)
-    axes.set_ylim(low - room if low < 0 else max(0.0, low - room), high + room)
+    room = max(0.12 * (high - low), (entry.plot_range - (high - low)) / 2, 1e-3)
+    axes.set_ylim(low - room if low < 0 else max(0.0, low - room), min(high + room, max(high, entry.highest)))
     axes.set_xlim(0.5, count + 0.5)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

@@ -16,12 +16,10 @@ from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, TM
 
 from ctiqa_node.report.content import Report
-from ctiqa_node.report.uids import DEVICE_MODEL, ResultKind, derived_uid
+from ctiqa_node.report.uids import DEVICE_MODEL, UNREADABLE, ResultKind, derived_uid
 
 UTF_8 = "ISO_IR 192"
 LATIN_1 = "ISO_IR 100"
-# What pydicom raises on values that it cannot convert.
-_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, NotImplementedError, IndexError)
 
 _TEXT_TAKEN_OVER = ("PatientName", "PatientID", "AccessionNumber", "StudyID", "ReferringPhysicianName")
 _TEXT_TAKEN_OVER_WHEN_THERE = ("IssuerOfPatientID", "StudyDescription")
@@ -52,7 +50,7 @@ def text_of(header: Dataset, keyword: str) -> str:
         if isinstance(value, MultiValue):
             value = next(iter(value), None)
         return "" if value is None else str(value).strip()
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""
 
 
@@ -130,7 +128,7 @@ def _is_date(value: str) -> bool:
         return False
     try:
         DA(value)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return True
 
@@ -145,7 +143,7 @@ def _character_set(header: Dataset, identity: Dataset) -> str | list[str]:
             # pydicom only warns of an unknown term, or of a text that it would write with question marks.
             warnings.simplefilter("error")
             survives = _survives(identity, terms)
-    except (*_UNREADABLE, LookupError, UserWarning):
+    except (*UNREADABLE, UserWarning):
         return UTF_8
     if not survives:
         return UTF_8
@@ -156,7 +154,7 @@ def _declared(header: Dataset) -> list[str]:
     try:
         declared = header.get("SpecificCharacterSet") or ""
         terms = [declared] if isinstance(declared, str) else [str(term) for term in declared]
-    except _UNREADABLE:
+    except UNREADABLE:
         return []
     return terms if any(terms) else []
 

@@ -7,19 +7,31 @@ A repeated run gives the same UIDs, so that an archive overwrites or ignores the
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterator
 from enum import StrEnum
 from uuid import UUID, uuid5
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 
 from ctiqa_node.report.content import ReportedModel
 
 DEVICE_MODEL = "ctiqa-node"
 _NAMESPACE = UUID("0f6c1e52-5c1b-5f0a-9f25-3d6f1c0a7b11")
 
-# What pydicom raises on values that it cannot convert.
-_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, NotImplementedError, IndexError)
+# What pydicom raises, on access, for values that it cannot convert.
+UNREADABLE = (
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    struct.error,
+    BytesLengthException,
+)
 
 
 class ResultKind(StrEnum):
@@ -62,14 +74,14 @@ def is_own_result(dataset: Dataset) -> bool:
 def _text(dataset: Dataset, keyword: str) -> str:
     try:
         return str(dataset.get(keyword) or "").strip()
-    except _UNREADABLE:
+    except UNREADABLE:
         return ""
 
 
 def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
     try:
         return [item for item in (dataset.get(keyword) or ()) if isinstance(item, Dataset)]
-    except _UNREADABLE:
+    except UNREADABLE:
         return []
 
 

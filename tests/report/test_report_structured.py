@@ -1,0 +1,243 @@
+"""The structured report, read back with pydicom alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from pydicom import dcmread, dcmwrite
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+from ctiqa_node.ct.volume import Finding, FindingCode
+from ctiqa_node.report.content import ReportedClassification
+from ctiqa_node.report.structured_report import structured_report
+
+
+def _bytes(dataset):
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _read_back(report):
+    return dcmread(BytesIO(_bytes(structured_report(report))))
+
+
+def _walk(item):
+    for child in item.get("ContentSequence", []):
+        yield child
+        yield from _walk(child)
+
+
+def _name(item):
+    return item.ConceptNameCodeSequence[0].CodeValue
+
+
+def _groups(sr):
+    measurements = next(item for item in sr.ContentSequence if _name(item) == "126010")
+    return list(measurements.ContentSequence)
+
+
+def _numbers(group):
+    return {
+        _name(item): float(item.MeasuredValueSequence[0].NumericValue)
+        for item in group.ContentSequence
+        if item.ValueType == "NUM"
+    }
+
+
+def _only(group, name):
+    (item,) = [item for item in group.ContentSequence if _name(item) == name]
+    return item
+
+
+def test_it_is_a_measurement_report_with_language_device_procedure_and_library(report):
+    sr = _read_back(report)
+    assert sr.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.33"
+    assert (_name(sr), sr.ContentTemplateSequence[0].TemplateIdentifier) == ("126000", "1500")
+    names = [_name(item) for item in sr.ContentSequence]
+    assert names[0] == "121049"
+    assert names[-3:] == ["121058", "111028", "126010"]
+    texts = {_name(item): item.TextValue for item in sr.ContentSequence if item.ValueType == "TEXT"}
+    assert texts["121013"] == "CTIQA"
+    assert texts["121015"] == "ctiqa-node 0.1.0"
+
+
+def test_the_series_group_has_every_series_value_and_refers_to_every_slice(report):
+    group = _groups(_read_back(report))[-1]
+    assert _numbers(group) == {"N2Q-QUALITY": 0.8251, "N2Q-SPREAD": 0.031, "NOISE-LEVEL": 14.25}
+    images = [
+        i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in group.ContentSequence if i.ValueType == "IMAGE"
+    ]
+    assert images == [source.sop_instance_uid for source in report.volume.sources]
+
+
+def test_each_number_names_its_algorithm_version_and_weights(report):
+    group = _groups(_read_back(report))[-1]
+    texts = [(_name(item), item.TextValue) for item in _only(group, "N2Q-QUALITY").ContentSequence]
+    assert texts[:3] == [("111001", "n2q"), ("111003", "1.2.3"), ("111002", f"SHA-256 of the weights: {'ab' * 32}")]
+
+
+def test_units_are_ucum(report):
+    units = {
+        code.CodeValue
+        for item in _walk(_read_back(report))
+        if item.ValueType == "NUM"
+        for code in item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence
+        if code.CodingSchemeDesignator == "UCUM"
+    }
+    assert {"1", "[hnsf'U]", "%", "mm"} <= units
+
+
+def test_the_dose_class_is_the_likeliest_with_its_probability_and_the_others_below(report):
+    decision = _only(_groups(_read_back(report))[-1], "N2Q-DOSE")
+    assert decision.ConceptCodeSequence[0].CodeMeaning == "25 %"
+    certainty, *_ = [item for item in decision.ContentSequence if item.ValueType == "NUM"]
+    assert (_name(certainty), float(certainty.MeasuredValueSequence[0].NumericValue)) == ("111012", 61.0)
+    others = [item.ConceptCodeSequence[0].CodeMeaning for item in decision.ContentSequence if item.ValueType == "CODE"]
+    assert others == ["50 %", "10 %", "75 %", "5 %"]
+
+
+def test_a_model_that_did_not_score_gives_a_coded_status_and_its_reason(report):
+    status = _only(_groups(_read_back(report))[-1], "SCORING-STATUS")
+    assert status.ConceptCodeSequence[0].CodeValue == "NOT-SCORED"
+    texts = {_name(item): item.TextValue for item in status.ContentSequence}
+    assert texts["111001"] == "brisque"
+    assert texts["410666004"] == "the slices are too small"
+
+
+def test_findings_of_the_loader_are_coded_and_told(make_volume, make_report):
+    finding = Finding(FindingCode.DUPLICATE_POSITION, "Two slices at −12 mm.")
+    item = _only(_groups(_read_back(make_report(make_volume(findings=(finding,)))))[-1], "INPUT-FINDING")
+    assert item.ConceptCodeSequence[0].CodeMeaning == "Duplicate position"
+    assert item.ContentSequence[0].TextValue == "Two slices at -12 mm."
+
+
+def test_each_notable_slice_has_a_group_with_its_values_and_a_closed_region_on_it(report):
+    groups = _groups(_read_back(report))[:-1]
+    values = {m.slice_index: m.value for m in report.models[0].measurements if m.slice_index is not None}
+    worst = sorted(values, key=lambda z: values[z])
+    expected = [*worst[:3], worst[-1]]
+    assert len(groups) == 4
+    for group, z in zip(groups, expected, strict=True):
+        assert _numbers(group) == pytest.approx({"N2Q-QUALITY": values[z], "NOISE-LEVEL": 10.0 + z})
+        region = _only(group, "111030")
+        assert region.GraphicType == "POLYLINE"
+        points = np.reshape(region.GraphicData, (-1, 2))
+        assert np.array_equal(points[0], points[-1])
+        assert np.ptp(points[:, 0]) == pytest.approx(80, abs=3)
+        (image,) = region.ContentSequence
+        assert image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == report.volume.sources[z].sop_instance_uid
+        assert f"Slice {z + 1} of 6" in _only(group, "112039").TextValue
+
+
+def test_without_any_score_the_middle_slice_has_a_group_and_the_reasons_are_told(unscored_report):
+    groups = _groups(_read_back(unscored_report))
+    assert "middle slice" in _only(groups[0], "112039").TextValue
+    assert _only(groups[0], "111030").GraphicType == "POLYLINE"
+    statuses = [item for item in groups[-1].ContentSequence if _name(item) == "SCORING-STATUS"]
+    assert len(statuses) == 2
+
+
+def test_tracking_uids_are_unique_and_stay_over_repeats(report):
+    first, second = ([item.UID for item in _walk(_read_back(report)) if _name(item) == "112040"] for _ in range(2))
+    assert first == second
+    assert len(set(first)) == len(first) == 5
+
+
+def test_the_same_report_gives_the_same_bytes(report):
+    first = _bytes(structured_report(report))
+    time.sleep(1.1)  # no clock may leak into the object
+    assert _bytes(structured_report(report)) == first
+
+
+def test_every_private_code_is_of_the_declared_scheme(report):
+    sr = _read_back(report)
+    declared = [item.CodingSchemeDesignator for item in sr.CodingSchemeIdentificationSequence]
+    assert declared == ["99CTIQA"]
+    used = set()
+    for item in _walk(sr):
+        for keyword in ("ConceptNameCodeSequence", "ConceptCodeSequence"):
+            used |= {code.CodingSchemeDesignator for code in item.get(keyword, [])}
+    assert {scheme for scheme in used if scheme.startswith("99")} == {"99CTIQA"}
+
+
+def test_patient_study_and_accession_are_those_of_the_source(report):
+    sr, source = _read_back(report), report.volume.headers[0]
+    for keyword in (
+        *("SpecificCharacterSet", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID"),
+        *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
+    ):
+        assert sr[keyword].value == source[keyword].value, keyword
+    assert sr.SeriesInstanceUID != source.SeriesInstanceUID
+    assert (sr.SeriesNumber, sr.SeriesDescription, sr.Modality) == (9901, "CT image quality: report", "SR")
+
+
+def test_series_numbers_are_those_of_the_report(report):
+    assert structured_report(replace(report, structured_report_series_number=77)).SeriesNumber == 77
+
+
+def test_enhanced_ct_is_referred_to_by_frames(make_volume, make_report):
+    report = make_report(make_volume(5, enhanced=True))
+    groups = _groups(_read_back(report))
+    region_image = _only(groups[0], "111030").ContentSequence[0].ReferencedSOPSequence[0]
+    slice_number = int(_only(groups[0], "112039").TextValue.split()[1])
+    assert region_image.ReferencedFrameNumber == slice_number
+    (whole,) = [item for item in groups[-1].ContentSequence if item.ValueType == "IMAGE"]
+    assert list(whole.ReferencedSOPSequence[0].ReferencedFrameNumber) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"PatientSex": "X", "PatientBirthDate": "1.2.1950", "StudyDate": "20261399", "StudyTime": "25"},
+        {"StudyDate": "", "PatientName": "", "PatientID": "", "StudyTime": "10:11:12"},
+        {"PatientName": ["A^B", "C^D"], "StudyTime": "101112.123456", "SpecificCharacterSet": "no such set"},
+    ],
+)
+def test_absent_and_odd_header_values_become_empty_and_never_raise(make_volume, make_report, broken):
+    header = Dataset()
+    for keyword, value in broken.items():
+        tag = tag_for_keyword(keyword)
+        header.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=0))
+    sr = _read_back(make_report(make_volume(3, header)))
+    assert sr.PatientSex == ""
+    for keyword in ("PatientBirthDate", "StudyID", "AccessionNumber", "ReferringPhysicianName"):
+        assert not sr[keyword].value
+    assert sr.StudyInstanceUID.startswith("2.25.")
+
+
+def test_an_unknown_model_with_many_words_is_written_too(report):
+    model = replace(
+        report.models[0],
+        name="tfkt_v2",
+        summary="σ × “quoted” — 质量 " * 40,
+        classifications=(ReportedClassification("window_of_the_series_as_reconstructed", "lung", 1.0),),
+    )
+    sr = _read_back(replace(report, models=(model,)))
+    texts = [item.TextValue for item in _walk(sr) if item.ValueType == "TEXT"]
+    assert all(text.isascii() for text in texts)
+    assert any("sigma x" in text for text in texts)
+
+
+def test_300_slices_take_about_a_second(make_volume, make_report):
+    report = make_report(make_volume(300))
+    start = time.process_time()
+    structured_report(report)
+    assert time.process_time() - start < 3.0  # 0.5 s alone on a core; room for a busy machine
+
+
+def test_all_of_many_slices_are_in_the_library(make_volume, make_report):
+    report = make_report(make_volume(1200))
+    sr = _read_back(report)
+    library = next(item for item in sr.ContentSequence if _name(item) == "111028")
+    listed = [item for item in _walk(library) if item.ValueType == "IMAGE"]
+    assert len(listed) == 1200
+    evidence = sr.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert len(evidence) == 1200
