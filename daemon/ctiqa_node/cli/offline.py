@@ -1,0 +1,174 @@
+"""What `assess` does: series from files to values and result objects, by the same way as in the node, but no database.
+
+Brings torch and all that draws and encodes: import it only when something is to be assessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from matplotlib.image import imsave
+from pydicom.dataset import Dataset
+
+from ctiqa_node.analysis import Analyst, Assessed
+from ctiqa_node.cli.offline_result import OfflineSeries, OfflineState
+from ctiqa_node.config import Config
+from ctiqa_node.ct import headers
+from ctiqa_node.ct.loader import load_series
+from ctiqa_node.ct.selection import InstanceSummary, choose, summarise
+from ctiqa_node.ct.volume import CtVolume
+from ctiqa_node.db.tables import OutputKind, now
+from ctiqa_node.errors import Rejected, RetryLater
+from ctiqa_node.report.text import as_text
+from ctiqa_node.report.uids import is_own_result
+from ctiqa_node.results import ClassificationResult, MeasurementResult, ModelResult, SliceResult
+from ctiqa_node.tasks import make_outputs, make_report
+
+
+@dataclass(slots=True)
+class SeriesFiles:
+    """The files of one series, each SOP Instance once, and the header of the first."""
+
+    header: Dataset
+    paths: list[Path] = field(default_factory=list)
+    summaries: list[InstanceSummary] = field(default_factory=list)
+    uids: set[str] = field(default_factory=set)
+
+
+def group_by_series(paths: Sequence[Path]) -> tuple[list[SeriesFiles], int]:
+    """Sort files into series, in the order in which they come; also how many cannot be read or name no series.
+
+    Raises:
+        OSError: a file cannot be opened.
+    """
+    found: dict[str, SeriesFiles] = {}
+    unusable = 0
+    for path in paths:
+        try:
+            header = headers.read_file(path)
+        except headers.UnreadableFileError:
+            unusable += 1
+            continue
+        uid, instance = headers.text(header, "SeriesInstanceUID"), headers.text(header, "SOPInstanceUID")
+        if not uid or not instance:
+            unusable += 1
+            continue
+        series = found.setdefault(uid, SeriesFiles(header))
+        if instance not in series.uids:
+            series.uids.add(instance)
+            series.paths.append(path)
+            series.summaries.append(summarise(header, is_own_result=is_own_result(header)))
+    return list(found.values()), unusable
+
+
+class Offline:
+    """Assesses series after series with models that are loaded once."""
+
+    def __init__(self, config: Config, out: Path | None) -> None:
+        self._config = config
+        self._out = out
+        worker = config.worker
+        self._analyst = Analyst(worker.device, worker.assessors, worker.threads)
+
+    def assess(self, series: SeriesFiles, number: int, progress: Callable[[float], None]) -> OfflineSeries:
+        """Assess one series, and write its results to `series-NN` of the output folder, where there is one.
+
+        Raises:
+            OSError: the results cannot be written.
+        """
+        progress(0.0)
+        choice = choose(series.summaries, self._config.series.min_slices)
+        if choice.reason is not None:
+            return _described(series, "skipped", reason=choice.reason)
+        try:
+            volume = load_series([series.paths[index] for index in choice.selected])
+        except (Rejected, RetryLater) as error:
+            return _described(series, "failed", reason=str(error))
+        progress(0.1)
+        assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
+        at = now()
+        result = self._result(series, volume, assessed, at)
+        if self._out is not None:
+            result = self._write(result, self._out / f"series-{number:02d}", volume, assessed, at)
+        progress(1.0)
+        return result
+
+    def _result(
+        self, series: SeriesFiles, volume: CtVolume, assessed: Sequence[Assessed], at: datetime
+    ) -> OfflineSeries:
+        result = _described(series, "assessed")
+        return result.model_copy(
+            update={
+                "slices": len(volume.sources),
+                "findings": [finding.sentence for finding in volume.findings],
+                "models": [_model(item, volume, self._analyst.device, at) for item in assessed],
+            }
+        )
+
+    def _write(
+        self, result: OfflineSeries, folder: Path, volume: CtVolume, assessed: Sequence[Assessed], at: datetime
+    ) -> OfflineSeries:
+        result = result.model_copy(update={"folder": str(folder)})
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in make_outputs(make_report(volume, assessed, 1, at, self._config)):
+            if made.kind is OutputKind.STRUCTURED_REPORT:
+                (folder / "report.dcm").write_bytes(made.content)
+                (folder / "report.txt").write_text(as_text(made.dataset), encoding="utf-8")
+            else:
+                (folder / "summary.dcm").write_bytes(made.content)
+                imsave(folder / "summary.png", made.dataset.pixel_array)
+        (folder / "results.json").write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return result
+
+
+def _described(series: SeriesFiles, state: OfflineState, reason: str | None = None) -> OfflineSeries:
+    header = series.header
+    return OfflineSeries(
+        series_instance_uid=headers.text(header, "SeriesInstanceUID"),
+        study_instance_uid=headers.text(header, "StudyInstanceUID"),
+        accession_number=headers.text(header, "AccessionNumber"),
+        patient_id=headers.text(header, "PatientID"),
+        description=headers.text(header, "SeriesDescription"),
+        modality=headers.text(header, "Modality"),
+        instances=len(series.paths),
+        state=state,
+        reason=reason,
+    )
+
+
+def _model(item: Assessed, volume: CtVolume, device: str, at: datetime) -> ModelResult:
+    model = item.model
+    return ModelResult(
+        model=model.name,
+        version=model.version,
+        weights_sha256=model.weights_sha256,
+        trained_on=model.trained_on,
+        status=model.status.value,
+        reason=model.reason,
+        device=device,
+        seconds=item.seconds,
+        assessed_at=at,
+        measurements=[MeasurementResult(name=m.name, value=m.value, unit=m.unit) for m in model.series_measurements],
+        classifications=[
+            ClassificationResult(name=c.name, label=c.label, probability=c.probability) for c in model.classifications
+        ],
+        slices=list(_slices(item, volume)),
+    )
+
+
+def _slices(item: Assessed, volume: CtVolume) -> Iterator[SliceResult]:
+    for measurement in item.model.measurements:
+        index = measurement.slice_index
+        if index is not None:
+            source = volume.sources[index]
+            yield SliceResult(
+                name=measurement.name,
+                value=measurement.value,
+                unit=measurement.unit,
+                slice_index=index,
+                sop_instance_uid=source.sop_instance_uid,
+                frame_number=source.frame_number,
+            )

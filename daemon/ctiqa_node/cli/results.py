@@ -1,0 +1,156 @@
+"""`results`: what was found, of all series or of some."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ctiqa_node.cli import console
+from ctiqa_node.cli.console import AsJson
+from ctiqa_node.cli.context import config_of, open_database
+from ctiqa_node.db.tables import Series, SeriesState
+from ctiqa_node.errors import CtiqaError
+from ctiqa_node.results import ModelResult, SeriesResult, find_series, series_result
+
+Wanted = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SERIES|ACCESSION]",
+        help="Series or Study Instance UID, accession number or patient ID; all series without it.",
+    ),
+]
+
+
+_NEEDS_A_REASON = {SeriesState.SKIPPED, SeriesState.FAILED, SeriesState.UNDELIVERED}
+
+
+def results(
+    context: typer.Context,
+    series: Wanted = None,
+    state: Annotated[SeriesState | None, typer.Option(help="Only series in this state (without an argument).")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many series (without an argument).")] = 20,
+    slices: Annotated[bool, typer.Option("--slices", help="The values of each slice as well.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the values of series: all, newest first, or those of one series, study, accession number or patient.
+
+    With an argument each series is shown with every value, the model versions and the objects that were made;
+    its JSON then always holds the values of the slices.
+
+    \b
+    Examples:
+      ctiqa-node results
+      ctiqa-node results --state failed --limit 100
+      ctiqa-node results 20260102-0042 --slices
+      ctiqa-node results 20260102-0042 --json | jq '.[].models[].measurements'
+
+    Exit codes: 0 shown, 1 no series is known by the argument.
+    """
+    with open_database(config_of(context)) as database, database.read() as session:
+        if series is None:
+            found = _newest(session, state, limit, with_slices=slices)
+        else:
+            found = [series_result(session, each) for each in named_series(session, series)]
+    if as_json:
+        console.print_json(found)
+    elif series is None:
+        _list(found)
+    else:
+        for each in found:
+            _show(each, with_slices=slices)
+
+
+def named_series(session: Session, text: str) -> list[Series]:
+    """The series that a person means.
+
+    Raises:
+        CtiqaError: there is none.
+    """
+    found = find_series(session, text)
+    if not found:
+        raise CtiqaError(
+            f"No series, study, accession number or patient ID {text!r} is known. `ctiqa-node results` lists them."
+        )
+    return found
+
+
+def _newest(session: Session, state: SeriesState | None, limit: int, *, with_slices: bool) -> list[SeriesResult]:
+    query = select(Series).order_by(Series.last_instance_at.desc(), Series.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(Series.state == state)
+    return [series_result(session, each, with_slices=with_slices) for each in session.scalars(query)]
+
+
+def _list(found: list[SeriesResult]) -> None:
+    table = console.table(None, "Since (UTC)", "Accession", "Series", "Instances", "State", "Values, or the reason")
+    for each in found:
+        console.row(
+            table,
+            console.when(each.state_since),
+            each.accession_number,
+            each.description or each.series_instance_uid,
+            each.instances,
+            each.state,
+            console.values_in_short(each.models) or each.reason,
+        )
+    console.out().print(table if found else "No series.")
+
+
+def _show(series: SeriesResult, *, with_slices: bool) -> None:
+    out = console.out()
+    out.print(series_header(series))
+    table = console.table(f"Values of revision {series.revision}", "Model", "Measure", "Value", "Version", "Weights")
+    for model in series.models:
+        weights = model.weights_sha256[:12] if model.weights_sha256 else "none"
+        lines = list(console.value_lines(model)) or [("not scored", f"because {model.reason}")]
+        for title, value in lines:
+            console.row(table, model.model, title, value, model.version, weights)
+    if series.models:
+        out.print()
+        out.print(table)
+        first = series.models[0]
+        out.print(f"Assessed {console.when(first.assessed_at)} UTC on {first.device}. Research use only.", markup=False)
+    if with_slices:
+        for model in series.models:
+            _show_slices(model)
+    out.print()
+
+
+def series_header(series: SeriesResult) -> Table:
+    """Which series it is, and where it stands."""
+    outputs = [
+        f"{output.kind} {output.sop_instance_uid}"
+        + "".join(f"; {name}: {state}" for name, state in output.deliveries.items())
+        for output in series.outputs
+    ]
+    return console.facts(
+        ("Series", series.description),
+        ("Series UID", series.series_instance_uid),
+        ("Study UID", series.study_instance_uid),
+        ("Accession", series.accession_number),
+        ("Patient", f"{series.patient_name} ({series.patient_id})"),
+        ("Study date", series.study_date),
+        ("Instances", f"{series.instances} {series.modality}"),
+        ("State", f"{series.state} since {console.when(series.state_since)} UTC"),
+        ("Because", series.reason if series.state in _NEEDS_A_REASON else None),
+        *(("Object", output) for output in outputs),
+    )
+
+
+def _show_slices(model: ModelResult) -> None:
+    if not model.slices:
+        return
+    from ctiqa_node.report.codes import quantity, value_text
+
+    table = console.table(f"{model.model}, slice by slice", "Slice", "Measure", "Value", "SOP Instance UID")
+    for each in sorted(model.slices, key=lambda one: (one.name, one.slice_index)):
+        value = value_text(each.name, each.value, each.unit)
+        source = each.sop_instance_uid + (f" frame {each.frame_number}" if each.frame_number is not None else "")
+        console.row(table, each.slice_index + 1, quantity(each.name).title, value, source)
+    out = console.out()
+    out.print()
+    out.print(table)
