@@ -1,0 +1,77 @@
+"""Weights files: float16 safetensors with their metadata inside, trusted only after their SHA-256 has been checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a node that only lists its models need not
+    import torch
+
+
+class WeightsError(Exception):
+    """A weights file is missing, damaged or not the one that was released; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A safetensors file and the SHA-256 (hexadecimal) that it must have."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Tensors by name, in float32 whatever the file keeps, and the metadata that training wrote beside them."""
+
+    tensors: Mapping[str, torch.Tensor]
+    metadata: Mapping[str, str]
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load(file: WeightsFile) -> Weights:
+    """Check a weights file against its SHA-256 and read it; WeightsError when it is missing or another file.
+
+    Nothing in the file is executed: safetensors holds numbers and text only.
+    """
+    from safetensors import safe_open
+
+    if not file.path.is_file():
+        raise WeightsError(f"The weights file {file.path} is missing. Install ctiqa-node again.")
+    found = sha256_of(file.path)
+    if found != file.sha256:
+        raise WeightsError(
+            f"The weights file {file.path} is not the one that was released: its SHA-256 should be {file.sha256} "
+            f"but is {found}. It is damaged or was replaced, and is not used. Install ctiqa-node again."
+        )
+    with safe_open(file.path, framework="pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+        metadata = dict(opened.metadata() or {})
+    wide = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    return Weights(wide, metadata)
+
+
+def save(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> WeightsFile:
+    """Write tensors to a safetensors file, matrices and kernels in float16, and answer with its SHA-256.
+
+    Vectors (biases, running means and variances) stay float32: they are a few kilobytes, and a small variance would
+    lose its digits in float16.
+    """
+    from safetensors.torch import save_file
+
+    narrow = {
+        name: (tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor).contiguous().cpu()
+        for name, tensor in tensors.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(narrow, path, metadata=dict(metadata))
+    return WeightsFile(path, sha256_of(path))
