@@ -44,7 +44,7 @@ def test_the_table_has_every_value_and_every_reason(report):
     rows = [(row.title, row.value) for row in table_rows(report)]
     assert rows == [
         ("N2Q quality", "0.83"),
-        ("N2Q spread", "0.03"),
+        ("N2Q spread", "0.031"),
         ("Dose class", "25 % (61 %)"),
         ("Noise level", "14.2 HU"),
         ("BRISQUE", "not scored"),

@@ -198,6 +198,7 @@ def test_enhanced_ct_is_referred_to_by_frames(make_volume, make_report):
         {},
         {"PatientSex": "X", "PatientBirthDate": "1.2.1950", "StudyDate": "20261399", "StudyTime": "25"},
         {"StudyDate": "", "PatientName": "", "PatientID": "", "StudyTime": "10:11:12"},
+        {"PatientID": "x" * 80, "StudyTime": "", "PatientName": "D^" * 9 + "\x07" + "x" * 90},
         {"PatientName": ["A^B", "C^D"], "StudyTime": "101112.123456", "SpecificCharacterSet": "no such set"},
     ],
 )

@@ -68,7 +68,7 @@ class Canvas:
         width: float,
         color: str = TEXT,
         weight: Weight = "normal",
-        align: Literal["left", "right", "center"] = "left",
+        align: Literal["left", "right"] = "left",
         lines: int = 1,
     ) -> float:
         """Write text with its upper edge at y, wrapped to `lines` lines of `width` and then shortened.

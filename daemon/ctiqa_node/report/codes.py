@@ -90,7 +90,7 @@ QUANTITIES = _quantities(
         private_code("n2q_spread", "N2Q quality spread"),
         "N2Q spread",
         Better.LOWER,
-        2,
+        3,
         "how much slices differ; lower is more even",
     ),
     Quantity(

@@ -67,7 +67,7 @@ def draw_curves(
         return
     each = (height - 22) / len(names)
     for place, name in enumerate(names):
-        axes = canvas.axes(left + 42, top + place * each + 20, width - 58, each - 44)
+        axes = canvas.axes(left + 42, top + place * each + 24, width - 58, each - 48)
         _draw_curve(axes, report, name, notable)
         entry = table.quantity(name)
         unit = next(m.unit for model in report.scored for m in model.measurements if m.name == name)

@@ -101,7 +101,8 @@ def dress(result: Dataset, report: Report, kind: ResultKind, description: str, n
 
 def _stamp(result: Dataset, report: Report) -> None:
     day, time = DA(report.assessed_at.date()), TM(report.assessed_at.time().replace(microsecond=0, tzinfo=None))
-    for moment in ("InstanceCreation", "Content", "Series"):
+    # No Series Date and Time: they would differ between the revisions that share a series.
+    for moment in ("InstanceCreation", "Content"):
         setattr(result, f"{moment}Date", day)
         setattr(result, f"{moment}Time", time)
     result.TimezoneOffsetFromUTC = _offset(report.assessed_at.utcoffset() or timedelta())
