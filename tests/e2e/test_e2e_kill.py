@@ -17,8 +17,9 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import AssessmentRow, Instance, InstanceState
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import send
-from support.running_node import RunningNode, eventually
+from support.running_node import RunningNode
 from support.series import MakeSeries
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -55,7 +56,7 @@ def test_killed_while_it_receives_and_while_it_assesses(make_series: MakeSeries,
         with node:
             for stored_before_kill in (3, 9):
                 sender.start(paths)
-                eventually("instances stored", lambda n=stored_before_kill: len(sender.stored) >= n, 30, pause=0.001)
+                eventually(lambda n=stored_before_kill: len(sender.stored) >= n, 30)
                 node.kill()
                 sender.join()
                 node.start()
@@ -64,7 +65,7 @@ def test_killed_while_it_receives_and_while_it_assesses(make_series: MakeSeries,
             sender.join()
             assert len(sender.stored) == len(paths)
             for _ in range(2):
-                eventually("the series is analysed", lambda: node.ask("status")["series"].get("analysing"), 90, 0.05)
+                eventually(lambda: node.ask("status")["series"].get("analysing"), 90)
                 node.kill()
                 node.start()
             (result,) = node.wait_for_end(1)
@@ -97,17 +98,13 @@ def _dataset_of(content: bytes) -> bytes:
 
 def test_a_killed_worker_is_replaced_and_the_receiver_does_not_notice(make_series: MakeSeries, tmp_path: Path) -> None:
     with RunningNode(tmp_path / "node") as node:
-        first = eventually("a worker", lambda: node.ask("status")["worker"]["pid"], 60)
+        first = eventually(lambda: node.ask("status")["worker"]["pid"], 60)
         os.kill(first, signal.SIGKILL)
         answers = list(send(node.peer, "SENDER", make_series(6), 5))
         assert [answer.status for answer in answers] == [0] * 6
-        second = eventually(
-            "another worker",
-            lambda: (pid := node.ask("status")["worker"]["pid"]) not in {None, first} and pid,
-            60,
-        )
+        second = eventually(lambda: (pid := node.ask("status")["worker"]["pid"]) not in {None, first} and pid, 60)
         assert second != first
-        eventually("the series is analysed", lambda: node.ask("status")["series"].get("analysed") == 1, 120)
+        eventually(lambda: node.ask("status")["series"].get("analysed") == 1, 120)
         assert "worker died" in node.log()
 
 
@@ -116,7 +113,7 @@ def test_sigterm_finishes_what_is_being_received(make_series: MakeSeries, tmp_pa
     with RunningNode(tmp_path / "node", series={"quiet_seconds": 60}) as node:
         sender = Sender(node.peer)
         sender.start(paths)
-        eventually("instances stored", lambda: len(sender.stored) >= 2, 30, pause=0.001)
+        eventually(lambda: len(sender.stored) >= 2, 30)
         assert node.stop(seconds=30) == 0
         sender.join()
         assert len(sender.stored) == len(paths), "the association that was open was not served to its end"

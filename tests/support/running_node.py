@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,19 +16,10 @@ from typing import Any
 import yaml
 
 from ctiqa_node.dicom import ApplicationEntity
+from support.waiting import eventually
 
 _COMMAND = [sys.executable, "-c", "from ctiqa_node.cli import main; main()"]
 START_SECONDS = 60.0
-
-
-def eventually(what: str, predicate: Callable[[], Any], seconds: float, pause: float = 0.2) -> Any:
-    """The first true value of the predicate; fails the test after a deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := predicate():
-            return value
-        time.sleep(pause)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
 def environment() -> dict[str, str]:
@@ -70,7 +60,7 @@ class RunningNode:
             self.process = subprocess.Popen(
                 [*_COMMAND, "--config", str(self.config), "serve"], stderr=log, env=environment()
             )
-        eventually("the node listens", self._listens, START_SECONDS)
+        eventually(self._listens, START_SECONDS)
 
     def _listens(self) -> bool:
         assert self.process is not None
@@ -104,16 +94,19 @@ class RunningNode:
         done = self.run(*words, "--json")
         return json.loads(done.stdout or "null")
 
-    def wait_for_end(self, count: int, seconds: float = 120) -> list[dict[str, Any]]:
-        """The results, once so many series have come to an end and nothing more is to be sent."""
-        ended = {"delivered", "undelivered", "skipped", "failed"}
+    def wait_for_end(
+        self,
+        count: int,
+        seconds: float = 120,
+        ended: Set[str] = frozenset({"delivered", "undelivered", "skipped", "failed"}),
+    ) -> list[dict[str, Any]]:
+        """The results, once at least so many series are there and all have come to an end."""
 
         def all_ended() -> list[dict[str, Any]] | None:
-            found = self.ask("results", "--limit", "1000")
-            done = [series for series in found or [] if series["state"] in ended]
-            return found if len(done) == len(found or []) >= count else None
+            found = self.ask("results", "--limit", "1000") or []
+            return found if len(found) >= count and all(series["state"] in ended for series in found) else None
 
-        results: list[dict[str, Any]] = eventually(f"{count} series at an end", all_ended, seconds, pause=0.5)
+        results: list[dict[str, Any]] = eventually(all_ended, seconds)
         return results
 
     def kill(self) -> None:
