@@ -75,7 +75,8 @@ def _load(name: str, device: str) -> Assessor:
         return catalog.assessors(device, [name])[0]
     except WeightsError as error:
         log.error("model not available", model=name, reason=str(error))
-        return _Unavailable(name, f"the model could not be loaded: {error}")
+        # The report goes to an archive, which need not know this machine's paths.
+        return _Unavailable(name, "its weights are missing or not the released ones; the node's log tells more")
 
 
 def _timed(assessor: Assessor, volume: HuVolume, progress: Callable[[float], None]) -> Assessed:

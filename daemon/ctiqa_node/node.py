@@ -42,6 +42,8 @@ class Node:
         self._folder = StateFolder(config.node.state_dir)
         self._stopping = threading.Event()
         self._started_at = now()
+        self.port = config.node.port
+        """The port that is listened on, from `start` on."""
         self._cleanup = ExitStack()
 
     def start(self) -> None:
@@ -81,20 +83,16 @@ class Node:
         ingest = Ingest(self._database, spool, config.series)
         scheduler = Scheduler()
         building.callback(scheduler.stop)
-        self._scp = StorageScp(config.node, self._database, ingest)
-        self._scp.start()
-        building.callback(self._scp.stop)
+        scp = StorageScp(config.node, self._database, ingest)
+        scp.start()
+        building.callback(scp.stop)
+        self.port = scp.port
         self.supervisor.start()
         scheduler.every(min(WATCH_SECONDS, config.series.quiet_seconds / 2), "quiet series", ingest.close_quiet_series)
         scheduler.every(WATCH_SECONDS, "worker", self.supervisor.watch)
         scheduler.every(HEARTBEAT_SECONDS, "sign of life", self._beat)
         self._beat()
         scheduler.start()
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        return self._scp.port
 
     def _recover(self, spool: Spool) -> None:
         """Put right what a killed node left behind."""

@@ -116,7 +116,7 @@ QUANTITIES = _quantities(
         "BRISQUE",
         Better.LOWER,
         1,
-        "unlikeness to natural images, 0 to 100; lower is better",
+        "unlikeness to natural images; lower is better",
     ),
 )
 
