@@ -52,7 +52,7 @@ def print_json(value: BaseModel | Sequence[BaseModel]) -> None:
 
 def print_failure(message: str) -> None:
     """Say on standard error what went wrong; peers' text is printed as it is, never read as markup."""
-    err().print(Text(message, style="bold red"))
+    err().print(Text(message, style="bold red"), soft_wrap=True)
 
 
 def table(title: str | None, *columns: str) -> Table:

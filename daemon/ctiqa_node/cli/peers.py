@@ -65,7 +65,7 @@ def parse_title(text: str) -> str:
 
 def echo(
     context: typer.Context,
-    peer: Annotated[str | None, typer.Argument(metavar="[AE@HOST:PORT]", help="Default: the node itself.")] = None,
+    peer: Annotated[str | None, typer.Argument(metavar="AE@HOST:PORT", help="Default: the node itself.")] = None,
     calling: Calling = None,
 ) -> None:
     """Ask an Application Entity whether it answers (C-ECHO).

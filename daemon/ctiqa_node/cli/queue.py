@@ -41,7 +41,7 @@ class QueueEntry(BaseModel):
     last_error: str | None
 
 
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="As `queue ls` shows them: J12 a job, D5 a delivery.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID", help="As `queue ls` shows them: J12 a job, D5 a delivery.")]
 
 
 @app.callback()
@@ -71,7 +71,7 @@ def ls(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command()
 def retry(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="As `queue ls` shows them.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="As `queue ls` shows them.")] = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="Everything that has failed.")] = False,
 ) -> None:
     """Try failed work again, now; waiting deliveries are sent at once instead of at their next try.

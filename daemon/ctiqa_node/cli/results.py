@@ -19,7 +19,7 @@ from ctiqa_node.results import ModelResult, SeriesResult, find_series, series_re
 Wanted = Annotated[
     str | None,
     typer.Argument(
-        metavar="[SERIES|ACCESSION]",
+        metavar="SERIES|ACCESSION",
         help="Series or Study Instance UID, accession number or patient ID; all series without it.",
     ),
 ]

@@ -50,7 +50,7 @@ def _show(found: NodeStatus) -> None:
     colour = _COLOURS[found.verdict]
     out.print(Text(f"● {found.verdict.name.lower()}", style=f"bold {colour}"))
     for complaint in found.complaints:
-        out.print(Text(f"  {complaint}", style=colour))
+        out.print(Text(f"  {complaint}", style=colour), soft_wrap=True)
     out.print(_facts(found))
     for part in (_associations(found), _destinations(found), _results(found)):
         if part is not None:

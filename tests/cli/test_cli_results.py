@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+from cli_state import ASSESSED, FAILED, STUDY, TOO_SHORT, WAITING, Run
+
+from ctiqa_node.state import StateFolder
+
+
+def test_results_lists_every_series_newest_first_with_values_or_the_reason(run: Run, state: StateFolder) -> None:
+    ran = run("results")
+    assert ran.exit_code == 0
+    lines = ran.stdout.splitlines()
+    places = {name: next(i for i, line in enumerate(lines) if name in line) for name in ("Chest 0", "Chest 3")}
+    assert places["Chest 3"] < places["Chest 0"]
+    assert "Noise level 14.2 HU" in lines[places["Chest 0"]]
+    assert "only 2 slices" in ran.stdout
+    assert "different orientations" in ran.stdout
+
+
+def test_results_as_json_can_be_narrowed_by_state_and_number(run: Run, state: StateFolder) -> None:
+    assert [each["series_instance_uid"] for each in run("results", "--json").json] == [
+        WAITING, FAILED, TOO_SHORT, ASSESSED,
+    ]  # fmt: skip
+    assert [each["series_instance_uid"] for each in run("results", "--state", "failed", "--json").json] == [FAILED]
+    assert len(run("results", "--limit", "2", "--json").json) == 2
+
+
+def test_the_list_leaves_the_slices_out_unless_they_are_asked_for(run: Run, state: StateFolder) -> None:
+    def slices(*args: str) -> list[object]:
+        return [value for series in run(*args).json for model in series["models"] for value in model["slices"]]
+
+    assert slices("results", "--json") == []
+    assert len(slices("results", "--slices", "--json")) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [(ASSESSED, 1), ("ACC-1", 2), (STUDY, 4), ("SIMULATED-1", 4)],
+)
+def test_a_series_is_found_by_its_uid_its_study_its_accession_number_or_its_patient(
+    run: Run, state: StateFolder, named: str, expected: int
+) -> None:
+    assert len(run("results", named, "--json").json) == expected
+
+
+def test_one_series_is_shown_with_its_values_provenance_objects_and_the_reason_of_a_model_without_value(
+    run: Run, state: StateFolder
+) -> None:
+    ran = run("results", ASSESSED)
+    assert ran.exit_code == 0
+    for expected in (
+        "14.2 HU", "100 % (80 %)", "because no varying tissue", "0123456789ab", "2.25.3000; pacs: pending",
+    ):  # fmt: skip
+        assert expected in ran.stdout
+    assert "0123456789abc" not in ran.stdout
+
+
+def test_the_values_of_slices_are_shown_with_their_sop_instance_when_asked_for(run: Run, state: StateFolder) -> None:
+    uid = run("results", ASSESSED, "--json").json[0]["models"][0]["slices"][0]["sop_instance_uid"]
+    assert uid not in run("results", ASSESSED).stdout
+    assert uid in run("results", ASSESSED, "--slices").stdout
+
+
+def test_an_unknown_name_is_answered_with_a_sentence_and_exit_code_1(run: Run, state: StateFolder) -> None:
+    for command in ("results", "why"):
+        ran = run(command, "NOT-THERE")
+        assert ran.exit_code == 1
+        assert "'NOT-THERE' is known" in ran.stderr
+        assert ran.stdout == ""
+
+
+def test_before_the_first_start_the_commands_say_that_no_node_has_run(run: Run) -> None:
+    for command in (["results"], ["why", "X"], ["queue", "ls"], ["queue", "retry", "J1"], ["queue", "drop", "D1"]):
+        ran = run(*command)
+        assert ran.exit_code == 2, command
+        assert "No node has run" in ran.stderr
+
+
+def test_the_story_of_a_series_tells_who_sent_it_what_was_decided_and_each_answer(run: Run, state: StateFolder) -> None:
+    told = run("why", ASSESSED).stdout
+    for expected in ("6 instances from CT_1 at 10.0.0.7", "receiving → complete", "cannot be reached", "not scored"):
+        assert expected in told
+    assert "only 2 slices; series.min_slices is 5" in run("why", TOO_SHORT).stdout
+
+
+def test_stories_as_json_are_in_the_order_of_time_one_for_each_series(run: Run, state: StateFolder) -> None:
+    stories = run("why", "ACC-1", "--json").json
+    assert [story["series"]["series_instance_uid"] for story in stories] == [ASSESSED, TOO_SHORT]
+    times = [happening["at"] for happening in stories[0]["happenings"]]
+    assert times == sorted(times)
+    assert len(times) > 5
