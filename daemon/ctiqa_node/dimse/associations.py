@@ -1,0 +1,169 @@
+"""The record of associations: one row for each that a peer requested, with how it ended; and none is held for ever."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from pynetdicom import evt
+from pynetdicom.association import Association as PeerAssociation
+from pynetdicom.events import EventHandlerType
+from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
+from sqlalchemy import update
+from sqlalchemy.exc import DatabaseError
+
+from ctiqa_node.config import NodeSection
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.tables import Association, AssociationOutcome, now
+from ctiqa_node.logs import get_logger
+
+log = get_logger(__name__)
+
+# Source and diagnostic of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)
+_CALLING_NOT_RECOGNISED = (1, 3)
+_CALLED_NOT_RECOGNISED = (1, 7)
+_LOCAL_LIMIT_EXCEEDED = (3, 2)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one association."""
+
+    row_id: int | None = None
+    requested: bool = False
+    refused: int = 0
+    ended: bool = False
+    detail: str = "aborted by this node"
+
+
+class AssociationRecord:
+    """Listens to what happens to associations, and writes it down."""
+
+    def __init__(self, settings: NodeSection, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._all: WeakKeyDictionary[PeerAssociation, _Known] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def handlers(self) -> list[EventHandlerType]:
+        """What to bind to the server."""
+        return [
+            (evt.EVT_CONN_OPEN, self._connected),
+            (evt.EVT_PDU_RECV, self._pdu_received),
+            (evt.EVT_ESTABLISHED, self._established),
+            (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ACSE_RECV, self._acse_received),
+            (evt.EVT_ABORTED, self._aborted),
+            (evt.EVT_CONN_CLOSE, self._disconnected),
+        ]
+
+    def row_id(self, association: PeerAssociation) -> int | None:
+        """The row of an established association; None when it could not be written."""
+        return self._known(association).row_id
+
+    def count_refused(self, association: PeerAssociation) -> None:
+        """One more instance was refused."""
+        self._known(association).refused += 1
+
+    def _known(self, association: PeerAssociation) -> _Known:
+        with self._lock:
+            return self._all.setdefault(association, _Known())
+
+    def _connected(self, event: evt.Event) -> None:
+        # pynetdicom reads a PDU until it is whole: a peer that falls silent in its middle would be waited for for ever.
+        event.assoc.dul.socket.socket.settimeout(self._settings.network_timeout_seconds)
+
+    def _pdu_received(self, event: evt.Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_RQ):
+            self._known(event.assoc).requested = True
+
+    def _disconnected(self, event: evt.Event) -> None:
+        # Without a request nothing tells the association's thread that the connection is gone: it would wait for
+        # acse_timeout and count as an association until then, so that a few port checks could fill the limit.
+        if not self._known(event.assoc).requested:
+            event.assoc.dul.to_user_queue.put(None)
+
+    def _established(self, event: evt.Event) -> None:
+        self._known(event.assoc).row_id = self._write_down(event.assoc, AssociationOutcome.OPEN, None)
+        log.info("association opened", calling=calling(event.assoc), address=event.assoc.requestor.address)
+
+    def _rejected(self, event: evt.Event) -> None:
+        reason = self._rejection(event.assoc)
+        self._write_down(event.assoc, AssociationOutcome.REJECTED, reason)
+        log.warning(
+            "association rejected", calling=calling(event.assoc), called=_called(event.assoc), reason=reason,
+            address=event.assoc.requestor.address,
+        )  # fmt: skip
+
+    def _rejection(self, peer: PeerAssociation) -> str:
+        """The reason that the peer was given, in words, with the setting behind it."""
+        answer = peer.acceptor.primitive
+        assert answer is not None
+        match answer.result_source, answer.diagnostic:
+            case kind if kind == _CALLED_NOT_RECOGNISED:
+                return f"called AE title not recognised (ours is {self._settings.ae_title})"
+            case kind if kind == _CALLING_NOT_RECOGNISED:
+                return "calling AE title not recognised (node.allow_calling)"
+            case kind if kind == _LOCAL_LIMIT_EXCEEDED:
+                return f"local limit exceeded (node.max_associations is {self._settings.max_associations})"
+        return str(answer.reason_str)
+
+    def _released(self, event: evt.Event) -> None:
+        self._finish(event.assoc, AssociationOutcome.RELEASED, None)
+
+    def _acse_received(self, event: evt.Event) -> None:
+        if isinstance(event.primitive, A_ABORT):
+            self._known(event.assoc).detail = "aborted by the peer"
+        elif isinstance(event.primitive, A_P_ABORT):
+            lost = not event.primitive.provider_reason
+            self._known(event.assoc).detail = "the connection was lost" if lost else "the peer broke the protocol"
+
+    def _aborted(self, event: evt.Event) -> None:
+        self._finish(event.assoc, AssociationOutcome.ABORTED, self._known(event.assoc).detail)
+
+    def _finish(self, peer: PeerAssociation, outcome: AssociationOutcome, detail: str | None) -> None:
+        known = self._known(peer)
+        with self._lock:
+            if known.row_id is None or known.ended:
+                return
+            known.ended = True
+        log.info("association closed", calling=calling(peer), outcome=outcome, detail=detail, refused=known.refused)
+        change = {"closed_at": now(), "outcome": outcome, "detail": detail, "refused": known.refused}
+        try:
+            with self._database.write() as session:
+                session.execute(update(Association).where(Association.id == known.row_id).values(**change))
+        except DatabaseError as error:
+            log.error("the end of an association could not be recorded", error=str(error.orig))
+
+    def _write_down(self, peer: PeerAssociation, outcome: AssociationOutcome, detail: str | None) -> int | None:
+        row = Association(
+            calling_ae_title=calling(peer),
+            called_ae_title=_called(peer),
+            address=peer.requestor.address or "",
+            port=peer.requestor.port or 0,
+            opened_at=now(),
+            closed_at=now() if outcome is AssociationOutcome.REJECTED else None,
+            outcome=outcome,
+            detail=detail,
+        )
+        try:
+            with self._database.write() as session:
+                session.add(row)
+        except DatabaseError as error:
+            # The instances that come over it are still kept; each carries its own row, or is refused with 0xA700.
+            log.error("an association could not be recorded", error=str(error.orig))
+            return None
+        return row.id
+
+
+def calling(association: PeerAssociation) -> str:
+    """The AE title of the peer that requested the association."""
+    return str(association.requestor.ae_title or "").strip()
+
+
+def _called(association: PeerAssociation) -> str:
+    request = association.requestor.primitive
+    return "" if request is None else str(request.called_ae_title or "").strip()

@@ -1,0 +1,68 @@
+"""The receiving half of a node in this process: SCP on a free port, ingest, spool, database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import select
+
+from ctiqa_node.config import NodeSection, SeriesSection
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.tables import Association, Base, Instance, Job, Series
+from ctiqa_node.db.upgrade import upgrade
+from ctiqa_node.dimse.storage_scp import StorageScp
+from ctiqa_node.ingest import Ingest
+from ctiqa_node.spool import Spool
+
+QUIET_SECONDS = 0.4
+
+
+class Reception:
+    """A Storage SCP with all that stands behind it; settings of the `node` section as keywords."""
+
+    def __init__(self, root: Path, *, min_free_bytes: int = 0, spool: Path | None = None, **settings: Any) -> None:
+        upgrade(root / "ctiqa.sqlite")
+        self.database = Database(root / "ctiqa.sqlite")
+        self.spool = Spool(spool or root / "spool", min_free_bytes)
+        self.ingest = Ingest(self.database, self.spool, SeriesSection(quiet_seconds=QUIET_SECONDS))
+        defaults: dict[str, Any] = {"address": "127.0.0.1", "port": 0, "shutdown_seconds": 3}
+        self.scp = StorageScp(NodeSection(**{**defaults, **settings}), self.database, self.ingest)
+
+    @property
+    def port(self) -> int:
+        return self.scp.port
+
+    def __enter__(self) -> Reception:
+        self.scp.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.scp.stop()
+        self.database.close()
+
+    def rows(self, table: type[Any]) -> Sequence[Any]:
+        """All rows of a table, in the order in which they came."""
+        assert issubclass(table, Base)
+        with self.database.read() as session:
+            return session.scalars(select(table).order_by(table.id)).all()  # type: ignore[attr-defined]
+
+    def associations(self) -> Sequence[Association]:
+        return self.rows(Association)
+
+    def instances(self) -> Sequence[Instance]:
+        return self.rows(Instance)
+
+    def series(self) -> Sequence[Series]:
+        return self.rows(Series)
+
+    def jobs(self) -> Sequence[Job]:
+        return self.rows(Job)
+
+    def files(self) -> list[Path]:
+        """The files in the spool, whatever folder they lie in."""
+        return sorted(path for path in self.spool.root.rglob("*") if path.is_file())
