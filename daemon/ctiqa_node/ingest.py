@@ -14,7 +14,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from sqlalchemy import Select, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import SeriesSection
@@ -81,12 +81,15 @@ class Ingest:
             if self._count_copy(received, digest):
                 return Outcome.DUPLICATE
             path = self._spool.store(received.part10)
+            recorded = False
             try:
-                return self._record(received, header, digest, path)
-            except OperationalError:
-                self._spool.discard(path)
-                raise
-        except OperationalError as error:
+                outcome = self._record(received, header, digest, path)
+                recorded = True
+            finally:
+                if not recorded:
+                    self._spool.discard(path)
+            return outcome
+        except DatabaseError as error:
             raise RetryLater(f"The database cannot be written: {error.orig}.") from error
 
     def _count_copy(self, received: ReceivedInstance, digest: str) -> bool:
@@ -120,6 +123,7 @@ class Ingest:
                     "SOP Instance UID came before with other content; kept apart, not assessed",
                     sop_instance=received.sop_instance_uid, series=header.series_instance_uid,
                 )  # fmt: skip
+                _keep_awake(series)
                 return Outcome.CONFLICT
             _touch(session, series)
             return Outcome.KEPT
@@ -289,6 +293,13 @@ def _touch(session: Session, series: Series) -> None:
 def _count(session: Session, received: ReceivedInstance, instance: Instance) -> None:
     instance.copies += 1
     _count_stored(session, received)
+    _keep_awake(instance.series)
+
+
+def _keep_awake(series: Series) -> None:
+    """What adds nothing to a series shows all the same that its sender is not done with it."""
+    if series.state in WAITING_FOR_QUIET:
+        series.last_instance_at = now()
 
 
 def _count_stored(session: Session, received: ReceivedInstance) -> None:
