@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ctiqa_node.errors import RetryLater
@@ -36,18 +37,19 @@ class Spool:
         Raises:
             RetryLater: no room, or the disk refuses; nothing is left behind.
         """
-        self.require_room(len(content))
         token = uuid.uuid4().hex
         temporary = self._incoming / f"{token}.part"
         target = self.root / "objects" / token[:2] / f"{token}.dcm"
         try:
+            self.require_room(len(content))
             _write_synced(temporary, content)
             temporary.rename(target)
             _sync_folder(target.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            target.unlink(missing_ok=True)
-            raise RetryLater(f"The spool {self.root} cannot be written: {error.strerror}.") from error
+            for leftover in (temporary, target):
+                with suppress(OSError):
+                    leftover.unlink(missing_ok=True)
+            raise RetryLater(f"The spool cannot be written: {error.strerror} ({self.root}).") from error
         return str(target.relative_to(self.root))
 
     def require_room(self, size: int) -> None:
@@ -59,7 +61,7 @@ class Spool:
         free = self.free_bytes()
         if free < self._min_free + size:
             raise RetryLater(
-                f"The spool {self.root} has {free >> 20} MiB free; spool.min_free_mib keeps {self._min_free >> 20}."
+                f"Only {free >> 20} MiB free in the spool; spool.min_free_mib is {self._min_free >> 20} ({self.root})."
             )
 
     def free_bytes(self) -> int:
@@ -96,8 +98,12 @@ class Spool:
 def write_durably(path: Path, content: bytes) -> None:
     """Put a whole file in place, or none: temporary file, fsync, rename, fsync of the folder."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    _write_synced(temporary, content)
-    temporary.rename(path)
+    try:
+        _write_synced(temporary, content)
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     _sync_folder(path.parent)
 
 
