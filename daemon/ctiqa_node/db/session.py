@@ -17,9 +17,12 @@ BUSY_TIMEOUT_MS = 30_000
 
 def open_engine(path: Path) -> Engine:
     """An engine on the SQLite file; writers take the lock at BEGIN, so that a read-then-write never fails half-way."""
-    # autocommit=True: the driver starts no transaction of its own; `_begin` below starts every one, as IMMEDIATE.
+    # No limit on connections: each association has one while it waits for the lock, and what waits for a connection
+    # instead would fail with an error of the pool's.
     engine = create_engine(
-        f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}
+        f"sqlite:///{path}",
+        max_overflow=-1,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
@@ -29,6 +32,7 @@ def open_engine(path: Path) -> Engine:
 def _configure(connection: DBAPIConnection, record: Any) -> None:
     del record
     assert isinstance(connection, sqlite3.Connection)
+    # The driver starts no transaction of its own; `_begin` below starts every one.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
