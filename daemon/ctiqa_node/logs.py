@@ -47,7 +47,9 @@ def _renderer(section: LoggingSection) -> list[structlog.types.Processor]:
     as_json = section.format == "json" or (section.format == "auto" and not sys.stderr.isatty())
     if as_json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # Plain tracebacks: the default ones show local variables, and with them patients.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
