@@ -3,6 +3,7 @@ from __future__ import annotations
 import platform
 import sqlite3
 from importlib.metadata import version
+from pathlib import Path
 
 from cli_state import Run, as_if_running
 
@@ -11,7 +12,7 @@ from ctiqa_node.db.upgrade import current_and_head
 from ctiqa_node.state import StateFolder
 
 
-def test_db_upgrade_makes_the_tables_and_then_has_nothing_to_do(run: Run, config_file) -> None:
+def test_db_upgrade_makes_the_tables_and_then_has_nothing_to_do(run: Run, config_file: Path) -> None:
     database = StateFolder(config_file.parent / "state").database
     first = run("db", "upgrade")
     assert first.exit_code == 0

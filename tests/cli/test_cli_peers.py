@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from cli_state import Run, as_if_running, body
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MediaStorageDirectoryStorage, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MediaStorageDirectoryStorage, generate_uid
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import Verification
 
 from ctiqa_node.ct.writer import SeriesTags, write_series
 from ctiqa_node.state import StateFolder
+
+VERIFICATION = UID("1.2.840.10008.1.1")
 
 
 class Peer:
@@ -25,16 +26,19 @@ class Peer:
         ae = AE(ae_title="PEER")
         ae.require_called_aet = True
         ae.add_supported_context(CTImageStorage)
-        ae.add_supported_context(Verification)
-        self._server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
-        self.port = self._server.socket.getsockname()[1]
+        ae.add_supported_context(VERIFICATION)
+        server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
+        assert server is not None
+        assert server.socket is not None
+        self._server = server
+        self.port = server.socket.getsockname()[1]
         self.name = f"PEER@127.0.0.1:{self.port}"
 
     def _store(self, event: evt.Event) -> int:
         self.calling.add(event.assoc.requestor.ae_title)
         if self.refused_series == event.dataset.SeriesInstanceUID:
             return 0xA700
-        self.stored.append(event.request.AffectedSOPInstanceUID)
+        self.stored.append(str(event.dataset.SOPInstanceUID))
         return 0x0000
 
     def close(self) -> None:

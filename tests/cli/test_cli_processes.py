@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_serve_takes_its_options_tells_its_status_answers_echo_and_stops_on_sigt
     assert subprocess.run([*asking, "status"], capture_output=True, timeout=60).returncode == 2
 
 
-def _status_when(asking: list[str], *, fine: bool) -> dict:
+def _status_when(asking: list[str], *, fine: bool) -> Any:
     deadline = time.monotonic() + 60
     while True:
         ran = subprocess.run([*asking, "status", "--json"], capture_output=True, text=True, timeout=60)

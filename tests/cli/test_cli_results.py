@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from cli_state import ASSESSED, FAILED, STUDY, TOO_SHORT, WAITING, Run
+from cli_state import ASSESSED, FAILED, NO_ANSWER, STUDY, TOO_SHORT, WAITING, Run
 
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.tables import Delivery, DeliveryTry, now
 from ctiqa_node.state import StateFolder
 
 
@@ -89,3 +91,18 @@ def test_stories_as_json_are_in_the_order_of_time_one_for_each_series(run: Run, 
     times = [happening["at"] for happening in stories[0]["happenings"]]
     assert times == sorted(times)
     assert len(times) > 5
+
+
+def test_tries_that_fail_for_days_are_folded_in_the_table_and_complete_in_the_json(
+    run: Run, state: StateFolder
+) -> None:
+    database = Database(state.database)
+    with database.write() as session:
+        tries = session.get_one(Delivery, 1).tries
+        tries.extend(DeliveryTry(at=now(), status=None, answer=NO_ANSWER) for _ in range(40))
+    database.close()
+    told = run("why", ASSESSED).stdout
+    assert told.count("sr to pacs") == 2
+    assert "39 times more in between" in told
+    happenings = run("why", ASSESSED, "--json").json[0]["happenings"]
+    assert sum("sr to pacs" in happening["what"] for happening in happenings) == 41

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from cli_state import NO_ANSWER, Run, as_if_running
 
@@ -36,7 +37,7 @@ def test_a_running_node_with_failures_is_degraded_and_says_why(run: Run, state: 
     assert "Noise level 14.2 HU, Dose class 100 % (80 %)" in ran.stdout
 
 
-def test_a_running_node_without_complaints_is_fine_and_shows_who_is_sending(run: Run, config_file) -> None:
+def test_a_running_node_without_complaints_is_fine_and_shows_who_is_sending(run: Run, config_file: Path) -> None:
     folder = StateFolder(config_file.parent / "state")
     folder.create()
     upgrade(folder.database)
@@ -67,7 +68,7 @@ def test_a_database_of_another_revision_is_refused_with_what_to_do(run: Run, sta
         assert "ctiqa-node db upgrade" in ran.stderr
 
 
-def test_a_file_that_is_no_database_is_refused_in_one_sentence(run: Run, config_file) -> None:
+def test_a_file_that_is_no_database_is_refused_in_one_sentence(run: Run, config_file: Path) -> None:
     folder = StateFolder(config_file.parent / "state")
     folder.create()
     folder.database.write_bytes(b"not SQLite, but long enough to be looked at" * 100)

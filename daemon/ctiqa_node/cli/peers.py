@@ -137,9 +137,10 @@ def _send(folder: Path, called: ApplicationEntity, calling: str, timeout: float)
 
 
 def progress_bar() -> Progress:
-    """A bar on standard error, gone when it is done."""
+    """A bar on standard error, gone when it is done; none where nobody looks."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console.err(), transient=True)
+    err = console.err()
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def _show(summary: SendSummary) -> None:

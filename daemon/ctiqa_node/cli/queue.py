@@ -209,7 +209,7 @@ def _delivery_entry(delivery: Delivery) -> QueueEntry:
 
 
 def _show(entries: Sequence[QueueEntry]) -> None:
-    columns = ("ID", "What", "State", "Accession", "Series UID", "Queued", "Tries", "Next try", "Last trouble")
+    columns = ("ID", "What", "State", "Accession", "Queued", "Tries", "Next try", "Last trouble")
     table = console.table(None, *columns)
     for entry in entries:
         console.row(
@@ -217,8 +217,7 @@ def _show(entries: Sequence[QueueEntry]) -> None:
             entry.id,
             f"{entry.what} to {entry.destination}" if entry.destination else entry.what,
             entry.state,
-            entry.accession_number,
-            entry.series_instance_uid,
+            entry.accession_number or entry.series_instance_uid,
             console.age(entry.created_at),
             entry.attempts,
             entry.next_try_at and console.age(entry.next_try_at),
