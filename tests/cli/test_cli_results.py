@@ -98,8 +98,8 @@ def test_tries_that_fail_for_days_are_folded_in_the_table_and_complete_in_the_js
 ) -> None:
     database = Database(state.database)
     with database.write() as session:
-        tries = session.get_one(Delivery, 1).tries
-        tries.extend(DeliveryTry(at=now(), status=None, answer=NO_ANSWER) for _ in range(40))
+        delivery = session.get_one(Delivery, 1)
+        delivery.tries.extend(DeliveryTry(at=now(), status=None, answer=NO_ANSWER) for _ in range(40))
     database.close()
     told = run("why", ASSESSED).stdout
     assert told.count("sr to pacs") == 2
