@@ -87,7 +87,7 @@ def check_archived(archive: Orthanc, result: dict[str, Any]) -> None:
             reported = numbers_of(dataset)
     recorded = {m["name"]: m["value"] for model in result["models"] for m in model["measurements"]}
     assert recorded, "no value was recorded"
-    assert sorted(reported.values()) == pytest.approx(sorted(recorded.values()), rel=1e-4)
+    assert sorted(reported.values()) == pytest.approx(sorted(recorded.values()), rel=1e-6)
 
 
 @pytest.mark.data
