@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 from cli_state import ASSESSED, FAILED, NO_ANSWER, STUDY, TOO_SHORT, WAITING, Run
+from sqlalchemy import select
 
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Delivery, DeliveryTry, now
+from ctiqa_node.db.tables import Delivery, DeliveryTry, Series, now
 from ctiqa_node.state import StateFolder
 
 
@@ -106,3 +107,16 @@ def test_tries_that_fail_for_days_are_folded_in_the_table_and_complete_in_the_js
     assert "39 times more in between" in told
     happenings = run("why", ASSESSED, "--json").json[0]["happenings"]
     assert sum("sr to pacs" in happening["what"] for happening in happenings) == 41
+
+
+def test_what_a_peer_wrote_is_neither_markup_nor_sent_to_the_terminal(run: Run, state: StateFolder) -> None:
+    database = Database(state.database)
+    with database.write() as session:
+        series = session.scalars(select(Series).where(Series.series_instance_uid == ASSESSED)).one()
+        series.description = "[bold]Thorax[/nonsense] \x1b]0;title\x07"
+    database.close()
+    for command in (["results"], ["results", ASSESSED], ["why", ASSESSED], ["status"]):
+        shown = run(*command).stdout
+        assert "[bold]Thorax[/nonsense]" in shown, command
+        assert "\x1b]0" not in shown
+    assert run("results", ASSESSED, "--json").json[0]["description"].endswith("\x1b]0;title\x07")

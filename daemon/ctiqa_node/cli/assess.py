@@ -104,7 +104,7 @@ def _show_values(number: int, series: OfflineSeries) -> None:
             console.row(table, model.model, measure, value, model.version)
     out.print(table)
     for finding in series.findings:
-        out.print(f"  {finding}", markup=False)
+        console.say(f"  {finding}")
     if series.folder is not None:
-        out.print(f"  Written to {series.folder}", markup=False)
+        console.say(f"  Written to {series.folder}")
     out.print()

@@ -61,7 +61,7 @@ def check(
     for setting in settings:
         console.row(table, setting.key, _shown(setting.value), "" if setting.is_default else "changed")
     out = console.out()
-    out.print(f"The configuration can be used. Read from: {checked.source}, and the environment.", markup=False)
+    console.say(f"The configuration can be used. Read from: {checked.source}, and the environment.")
     out.print(table if settings else "Every setting has its default.")
 
 
@@ -74,10 +74,10 @@ def _settings(config: Config) -> list[Setting]:
             is_default = getattr(getattr(config, section), key) == default
             found.append(Setting(key=path, value=values[section][key], is_default=is_default))
     for index, destination in enumerate(config.destinations):
-        found.extend(
-            Setting(key=f"destinations[{index}].{key}", value=getattr(destination, key), is_default=False)
-            for key in Destination.model_fields
-        )
+        for key, field in Destination.model_fields.items():
+            value = getattr(destination, key)
+            is_default = not field.is_required() and value == field.default
+            found.append(Setting(key=f"destinations[{index}].{key}", value=value, is_default=is_default))
     return found
 
 

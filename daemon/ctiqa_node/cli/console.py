@@ -51,13 +51,29 @@ def print_json(value: BaseModel | Sequence[BaseModel]) -> None:
 
 
 def print_failure(message: str) -> None:
-    """Say on standard error what went wrong; peers' text is printed as it is, never read as markup."""
-    err().print(Text(message, style="bold red"), soft_wrap=True)
+    """Say on standard error what went wrong."""
+    err().print(plain(message, style="bold red"), soft_wrap=True)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """A text as it is: what a peer sent is never read as markup, and its control characters never reach a terminal."""
+    return Text("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text), style=style)
+
+
+def say(text: str, style: str = "") -> None:
+    """Print one sentence on standard output, on one line where nobody folds it."""
+    out().print(plain(text, style), soft_wrap=True)
 
 
 def table(title: str | None, *columns: str) -> Table:
     """An empty table; text that is too wide is folded, never cut, so that UIDs can be copied."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
+    made = Table(
+        title=None if title is None else plain(title),
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+    )
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
@@ -65,7 +81,7 @@ def table(title: str | None, *columns: str) -> Table:
 
 def row(into: Table, *cells: object) -> None:
     """Add a row of plain texts; None and "" show as an empty cell."""
-    into.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
+    into.add_row(*(plain("" if cell is None else str(cell)) for cell in cells))
 
 
 def facts(*pairs: tuple[str, object]) -> Table:

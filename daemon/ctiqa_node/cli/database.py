@@ -39,8 +39,7 @@ def upgrade_database(context: typer.Context) -> None:
         if before != head:
             with NodeLock(folder):
                 before, head = upgrade(folder.database)
-    out = console.out()
     if before == head:
-        out.print(f"{folder.database} is at revision {head}; there is nothing to do.", markup=False)
+        console.say(f"{folder.database} is at revision {head}; there is nothing to do.")
     else:
-        out.print(f"{folder.database}: revision {before or 'none'} → {head}.", markup=False)
+        console.say(f"{folder.database}: revision {before or 'none'} → {head}.")

@@ -9,6 +9,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from ctiqa_node.errors import CtiqaError
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFiles:
@@ -24,10 +26,13 @@ def find_files(folder: Path) -> FoundFiles:
     A DICOMDIR counts among the others: it lists instances and is none.
 
     Raises:
-        OSError: a file cannot be read.
+        CtiqaError: a file cannot be read.
     """
     candidates = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
-    found = tuple(path for path in candidates if _is_instance(path))
+    try:
+        found = tuple(path for path in candidates if _is_instance(path))
+    except OSError as error:
+        raise CtiqaError(f"{error.filename} cannot be read: {error.strerror}.") from error
     return FoundFiles(found, len(candidates) - len(found))
 
 

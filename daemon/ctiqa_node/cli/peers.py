@@ -87,7 +87,7 @@ def echo(
     if trouble is not None:
         console.print_failure(trouble)
         raise typer.Exit(1)
-    console.out().print(f"{called} answers.", markup=False)
+    console.say(f"{called} answers.")
 
 
 def send(
@@ -145,7 +145,7 @@ def progress_bar() -> Progress:
 
 def _show(summary: SendSummary) -> None:
     out = console.out()
-    out.print(f"{console.counted(summary.sent, 'file')} sent to {summary.peer}, {summary.failed} failed.", markup=False)
+    console.say(f"{console.counted(summary.sent, 'file')} sent to {summary.peer}, {summary.failed} failed.")
     if summary.not_dicom:
         out.print(f"{console.counted(summary.not_dicom, 'file')} left out: not DICOM, or a DICOMDIR.")
     if summary.failures:

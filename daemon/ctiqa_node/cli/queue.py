@@ -121,7 +121,7 @@ def _for_each(database: Database, ids: Sequence[str], action: Action, done: str)
             console.print_failure(str(error))
             failed = True
         else:
-            console.out().print(f"{name.upper()} {done}.", markup=False)
+            console.say(f"{name.upper()} {done}.")
     if failed:
         raise typer.Exit(1)
 

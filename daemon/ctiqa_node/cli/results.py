@@ -113,7 +113,7 @@ def _show(series: SeriesResult, *, with_slices: bool) -> None:
         out.print()
         out.print(table)
         first = series.models[0]
-        out.print(f"Assessed {console.when(first.assessed_at)} UTC on {first.device}. Research use only.", markup=False)
+        console.say(f"Assessed {console.when(first.assessed_at)} UTC on {first.device}. Research use only.")
     if with_slices:
         for model in series.models:
             _show_slices(model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 from rich.console import RenderableType
-from rich.text import Text
 
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
@@ -48,9 +47,9 @@ def _look(config: Config) -> NodeStatus:
 def _show(found: NodeStatus) -> None:
     out = console.out()
     colour = _COLOURS[found.verdict]
-    out.print(Text(f"● {found.verdict.name.lower()}", style=f"bold {colour}"))
+    console.say(f"● {found.verdict.name.lower()}", style=f"bold {colour}")
     for complaint in found.complaints:
-        out.print(Text(f"  {complaint}", style=colour), soft_wrap=True)
+        console.say(f"  {complaint}", style=colour)
     out.print(_facts(found))
     for part in (_associations(found), _destinations(found), _results(found)):
         if part is not None:
