@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import Select, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import DeliverySection, Destination
@@ -58,9 +58,13 @@ class Courier:
         while not self._stopping.is_set():
             try:
                 busy = self.send_due()
-            except OperationalError as error:
+            except DatabaseError as error:
                 log.error("deliveries could not be recorded", destination=self._name, error=str(error.orig))
                 busy = False
+            except Exception:  # the top of the loop: nothing else would ever send to this destination again
+                log.exception("sending failed", destination=self._name)
+                busy = False
+                self._stopping.wait(self._settings.first_retry_seconds)
             if not busy:
                 self._stopping.wait(POLL_SECONDS)
 
@@ -165,6 +169,8 @@ def retry(session: Session, delivery: Delivery) -> None:
     if delivery.state not in {DeliveryState.FAILED, DeliveryState.PENDING, DeliveryState.DROPPED}:
         raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; there is nothing to try again.")
     series = delivery.output.series
+    if delivery.output.revision < series.revision:
+        raise CtiqaError(f"Delivery {delivery.id} is of an older revision of its series; a newer one took its place.")
     delivery.state, delivery.attempts = DeliveryState.PENDING, 0
     delivery.created_at = delivery.next_try_at = now()
     if series.state is SeriesState.UNDELIVERED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from pynetdicom import evt
@@ -74,7 +75,9 @@ class AssociationRecord:
 
     def _connected(self, event: evt.Event) -> None:
         # pynetdicom reads a PDU until it is whole: a peer that falls silent in its middle would be waited for for ever.
-        event.assoc.dul.socket.socket.settimeout(self._settings.network_timeout_seconds)
+        transport = event.assoc.dul.socket
+        if transport is not None and transport.socket is not None:
+            transport.socket.settimeout(self._settings.network_timeout_seconds)
 
     def _pdu_received(self, event: evt.Event) -> None:
         if isinstance(event.pdu, A_ASSOCIATE_RQ):
@@ -115,10 +118,11 @@ class AssociationRecord:
         self._finish(event.assoc, AssociationOutcome.RELEASED, None)
 
     def _acse_received(self, event: evt.Event) -> None:
-        if isinstance(event.primitive, A_ABORT):
+        primitive = cast(Any, event).primitive  # an attribute that pynetdicom gives to this kind of event only
+        if isinstance(primitive, A_ABORT):
             self._known(event.assoc).detail = "aborted by the peer"
-        elif isinstance(event.primitive, A_P_ABORT):
-            lost = not event.primitive.provider_reason
+        elif isinstance(primitive, A_P_ABORT):
+            lost = not primitive.provider_reason
             self._known(event.assoc).detail = "the connection was lost" if lost else "the peer broke the protocol"
 
     def _aborted(self, event: evt.Event) -> None:

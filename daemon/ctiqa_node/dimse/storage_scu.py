@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,9 @@ def echo(peer: ApplicationEntity, calling: str, timeout: float) -> str | None:
     """Verify an Application Entity with C-ECHO; returns None when it answers well, else why not, in a sentence."""
     ae = _application_entity(calling, timeout)
     ae.add_requested_context(Verification)
-    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
-    if not association.is_established:
-        return _why_not(association, peer)
+    association = _associate(ae, peer)
+    if isinstance(association, str):
+        return association
     try:
         status = association.send_c_echo()
         return None if _code(status) == 0 else f"{peer} answered C-ECHO with {_words(_code(status))}"
@@ -74,21 +75,31 @@ def _send_batch(
 ) -> Iterator[Answer]:
     ae = _application_entity(calling, timeout)
     ae.requested_contexts = [build_context(kind.sop_class_uid, kind.transfer_syntax_uid) for kind in kinds]
-    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
-    if not association.is_established:
-        reason = _why_not(association, peer)
-        yield from (Answer(path, ok=False, status=None, sentence=reason) for path in paths)
-        return
+    waiting = deque(paths)
+    # A peer that ends the association at one object gets the others over a new one: each round sends at least one.
+    while waiting:
+        association = _associate(ae, peer)
+        if isinstance(association, str):
+            reason = association
+            yield from (Answer(path, ok=False, status=None, sentence=reason) for path in waiting)
+            return
+        try:
+            while waiting and association.is_established:
+                yield _send_one(association, peer, waiting.popleft())
+        finally:
+            association.release()
+
+
+def _associate(ae: AE, peer: ApplicationEntity) -> Association | str:
+    """An association with the peer, or why there is none, in a sentence."""
     try:
-        for path in paths:
-            yield _send_one(association, peer, path)
-    finally:
-        association.release()
+        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    except OSError as error:  # the name of the host cannot be resolved
+        return f"{peer} cannot be reached: {error.strerror}"
+    return association if association.is_established else _why_not(association, peer)
 
 
 def _send_one(association: Association, peer: ApplicationEntity, path: Path) -> Answer:
-    if not association.is_established:
-        return Answer(path, ok=False, status=None, sentence=f"{peer} ended the association")
     try:
         dataset = dcmread(path)
         status = association.send_c_store(dataset)
