@@ -115,6 +115,8 @@ def retry(session: Session, job: Job) -> None:
         raise CtiqaError(
             f"Job {job.id} is {job.state} and its series {job.series.state}; only failed jobs are retried."
         )
+    if job.revision != job.series.revision:
+        raise CtiqaError(f"Job {job.id} is of revision {job.revision} of its series; retry the job of the newer one.")
     job.state, job.worker, job.attempts, job.finished_at, job.not_before = JobState.TODO, None, 0, None, now()
     apply_event(session, job.series, SeriesEvent.RETRY)
 
