@@ -1,0 +1,106 @@
+"""Migrations make the tables of the models, and a database that cannot be used is refused with a sentence."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from ctiqa_node.db.session import Database, open_engine
+from ctiqa_node.db.tables import Base, Heartbeat, now
+from ctiqa_node.db.upgrade import _alembic, current_and_head, upgrade
+from ctiqa_node.errors import StateError
+
+
+def _tables(path: Path) -> set[str]:
+    with sqlite3.connect(path) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def test_the_migrations_make_just_what_the_models_say(tmp_path: Path) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    upgrade(path)
+    engine = open_engine(path)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "render_as_batch": True})
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+
+
+def test_the_partial_index_of_kept_instances_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    upgrade(path)
+    with sqlite3.connect(path) as connection:
+        (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'one_kept_instance'").fetchone()
+    assert sql.startswith("CREATE UNIQUE INDEX")
+    assert sql.endswith("WHERE state = 'kept'")
+
+
+def test_an_upgrade_makes_the_tables_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "ctiqa.sqlite"
+    before, after = upgrade(path)
+    assert before is None
+    assert {table.name for table in Base.metadata.sorted_tables} <= _tables(path)
+    with Database(path).write() as session:
+        session.add(Heartbeat(process="test", pid=1, started_at=now(), at=now()))
+    content = path.read_bytes()
+    assert upgrade(path) == (after, after)
+    assert current_and_head(path) == (after, after)
+    assert path.read_bytes() == content
+
+
+def test_a_database_can_be_taken_down_and_up_again(tmp_path: Path) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    _, head = upgrade(path)
+    command.downgrade(_alembic(path), "base")
+    assert _tables(path) == {"alembic_version"}
+    assert upgrade(path) == (None, head)
+    assert {table.name for table in Base.metadata.sorted_tables} <= _tables(path)
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    upgrade(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'from the future'")
+    with pytest.raises(StateError, match=r"is at revision from the future, made by a newer version"):
+        upgrade(path)
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 4096])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(StateError, match=r"The database .*ctiqa\.sqlite cannot be used \(.+\); restore it"):
+        upgrade(path)
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    upgrade(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(path.read_bytes())
+    content[100:] = b"\xa5" * (len(content) - 100)
+    path.write_bytes(content)
+    with pytest.raises(StateError, match="cannot be used"):
+        upgrade(path)
+
+
+def test_an_interrupted_upgrade_is_made_good_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    with monkeypatch.context() as patch:
+        patch.setattr("alembic.ddl.impl.DefaultImpl.create_index", _no_more)
+        with pytest.raises(InterruptedError):
+            upgrade(path)
+    upgrade(path)
+    assert {table.name for table in Base.metadata.sorted_tables} <= _tables(path)
+
+
+def _no_more(*_: object, **__: object) -> None:
+    raise InterruptedError
