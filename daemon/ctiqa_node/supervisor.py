@@ -30,6 +30,7 @@ class Supervisor:
         self._config = config
         self._database = database
         self._process: subprocess.Popen[str] | None = None
+        self._end = ""
         self._started = 0.0
         self._pause = FIRST_PAUSE_SECONDS
         self._not_before = 0.0
@@ -54,6 +55,7 @@ class Supervisor:
     def watch(self) -> None:
         """Restart a worker that has died, kill one that has stalled; its job is tried again."""
         if self._process is None:
+            self._give_back()
             if time.monotonic() >= self._not_before:
                 self.start()
             return
@@ -71,9 +73,14 @@ class Supervisor:
         self._pause = FIRST_PAUSE_SECONDS if lived > STEADY_SECONDS else min(self._pause * 2, LONGEST_PAUSE_SECONDS)
         self._not_before = time.monotonic() + self._pause
         log.error("worker died", how=how, lived_seconds=round(lived), restart_in_seconds=self._pause)
+        self._end = how
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """What the dead worker had is tried again. Called until it succeeds: the database may be locked just now."""
         with self._database.write() as session:
             for job in jobs.in_work(session):
-                jobs.give_back(session, job, f"the worker died: {how}", self._config.worker.max_attempts)
+                jobs.give_back(session, job, f"the worker died: {self._end}", self._config.worker.max_attempts)
 
     def _is_stalled(self) -> bool:
         with self._database.read() as session:

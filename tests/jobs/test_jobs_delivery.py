@@ -308,7 +308,7 @@ def test_a_dropped_delivery_is_not_sent(
         first = session.scalars(select(Delivery).order_by(Delivery.id)).first()
         assert first is not None
         drop(session, first)
-        with pytest.raises(CtiqaError, match="only waiting ones can be dropped"):
+        with pytest.raises(CtiqaError, match="only waiting and failed ones can be dropped"):
             drop(session, first)
     assert _series_state(database, series_id) is SeriesState.ANALYSED
     with Archive() as archive:

@@ -233,7 +233,10 @@ def test_an_admin_drops_a_waiting_job_and_its_series_is_skipped(database: Databa
         jobs.drop(session, session.get_one(Job, job_id))
     assert _look(database, job_id) == (JobState.DROPPED, SeriesState.SKIPPED)
     assert _claim(database) is None
-    with database.write() as session, pytest.raises(CtiqaError, match="only waiting jobs can be dropped"):
+    with (
+        database.write() as session,
+        pytest.raises(CtiqaError, match="only waiting jobs and failed ones can be dropped"),
+    ):
         jobs.drop(session, session.get_one(Job, job_id))
 
 
