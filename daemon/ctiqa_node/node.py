@@ -17,6 +17,7 @@ from ctiqa_node.db.tables import Association, AssociationOutcome, Heartbeat, Ins
 from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.delivery import Courier, end_unknown, stop_couriers
 from ctiqa_node.dimse.storage_scp import StorageScp
+from ctiqa_node.errors import StateError
 from ctiqa_node.health import NODE_PROCESS
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
@@ -58,7 +59,7 @@ class Node:
             upgrade(self._folder.database)
             self._database = Database(self._folder.database)
             building.callback(self._database.close)
-            spool = Spool(self._folder.spool, self._config.spool.min_free_mib << 20)
+            spool = self._open_spool()
             self._recover(spool)
             self._build(building, spool)
             self._cleanup = building.pop_all()
@@ -67,6 +68,12 @@ class Node:
             "node ready", ae_title=self._config.node.ae_title, address=self._config.node.address, port=self.port,
             state=str(self._folder.root),
         )  # fmt: skip
+
+    def _open_spool(self) -> Spool:
+        try:
+            return Spool(self._folder.spool, self._config.spool.min_free_mib << 20)
+        except OSError as error:
+            raise StateError(f"The spool {self._folder.spool} cannot be made: {error.strerror}.") from error
 
     def _build(self, building: ExitStack, spool: Spool) -> None:
         """Start the rooms in the order in which work flows, so that they stop in the reverse order of this list."""

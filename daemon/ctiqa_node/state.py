@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from ctiqa_node.errors import StateError
+
+PATIENCE_SECONDS = 0.5
+"""`StateFolder.is_locked` holds the lock for a moment, which is no other node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +76,13 @@ class NodeLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> NodeLock:
-        descriptor = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            descriptor = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(f"The lock {self._folder.lock} cannot be opened: {error.strerror}.") from error
+        if not _lock_within(descriptor, PATIENCE_SECONDS):
             os.close(descriptor)
-            raise StateError(
-                f"Another node is running on {self._folder.root}; stop it, or set node.state_dir."
-            ) from None
+            raise StateError(f"Another node is running on {self._folder.root}; stop it, or set node.state_dir.")
         self._descriptor = descriptor
         return self
 
@@ -89,3 +92,16 @@ class NodeLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _lock_within(descriptor: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
