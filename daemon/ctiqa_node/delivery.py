@@ -178,13 +178,13 @@ def retry(session: Session, delivery: Delivery) -> None:
 
 
 def drop(session: Session, delivery: Delivery) -> None:
-    """An admin ends a waiting delivery.
+    """An admin ends a waiting delivery, or takes a failed one off the list.
 
     Raises:
-        CtiqaError: it does not wait.
+        CtiqaError: it neither waits nor has failed.
     """
-    if delivery.state is not DeliveryState.PENDING:
-        raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; only waiting ones can be dropped.")
+    if delivery.state not in {DeliveryState.PENDING, DeliveryState.FAILED}:
+        raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; only waiting and failed ones can be dropped.")
     delivery.state = DeliveryState.DROPPED
     settle(session, delivery.output.series)
 

@@ -21,6 +21,7 @@ from ctiqa_node.db.tables import (
     Heartbeat,
     Job,
     JobState,
+    Output,
     Series,
     SeriesState,
     now,
@@ -108,6 +109,14 @@ def node_status(config: Config) -> NodeStatus:
         database.close()
 
 
+def _free_mib(config: Config) -> int:
+    """Free room where the state folder is, or will be."""
+    folder = config.node.state_dir
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free >> 20
+
+
 def _never_started(config: Config) -> NodeStatus:
     return NodeStatus(
         verdict=Verdict.DOWN,
@@ -124,7 +133,7 @@ def _never_started(config: Config) -> NodeStatus:
         queue_oldest_at=None,
         worker=WorkerStatus(alive=False),
         destinations=[],
-        disk_free_mib=0,
+        disk_free_mib=_free_mib(config),
         disk_min_free_mib=config.spool.min_free_mib,
         last_results=[],
     )
@@ -134,8 +143,8 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
     node = session.get(Heartbeat, NODE_PROCESS)
     worker = _worker(session, running=running)
     destinations = [_destination(session, destination.name) for destination in config.destinations]
-    free = shutil.disk_usage(config.node.state_dir).free >> 20
-    counts = session.execute(select(Series.state, func.count(Series.id)).group_by(Series.state)).tuples()
+    free = _free_mib(config)
+    counts = session.execute(select(Series.state, func.count(Series.id)).group_by(Series.state))
     oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state == JobState.TODO))
     complaints = [
         *_node_complaints(node, running=running),
@@ -196,7 +205,14 @@ def _destination(session: Session, name: str) -> DestinationStatus:
     grouped = (
         select(Delivery.state, func.count(Delivery.id)).where(Delivery.destination == name).group_by(Delivery.state)
     )
-    counts = dict(session.execute(grouped).tuples().all())
+    counts = {row[0]: row[1] for row in session.execute(grouped)}
+    # A newer revision has taken the place of what failed before it.
+    failed = (
+        select(func.count(Delivery.id))
+        .join(Output, Delivery.output_id == Output.id)
+        .join(Series, Output.series_id == Series.id)
+        .where(Delivery.destination == name, Delivery.state == DeliveryState.FAILED, Output.revision == Series.revision)
+    )
     pending = [Delivery.destination == name, Delivery.state == DeliveryState.PENDING]
     oldest, next_try = session.execute(
         select(func.min(Delivery.created_at), func.min(Delivery.next_try_at)).where(*pending)
@@ -205,7 +221,7 @@ def _destination(session: Session, name: str) -> DestinationStatus:
     return DestinationStatus(
         name=name,
         pending=counts.get(DeliveryState.PENDING, 0),
-        failed=counts.get(DeliveryState.FAILED, 0),
+        failed=session.scalar(failed) or 0,
         sent=counts.get(DeliveryState.SENT, 0),
         oldest_pending_at=oldest,
         next_try_at=next_try,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import BaseModel
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.tables import AssessmentRow, MeasurementRow, Series
@@ -54,6 +54,8 @@ class ModelResult(BaseModel):
     measurements: list[MeasurementResult]
     classifications: list[ClassificationResult]
     slices: list[SliceResult]
+    unscored_slices: dict[int, str]
+    """Why slices were left out, by index along z."""
 
 
 class OutputResult(BaseModel):
@@ -106,13 +108,10 @@ def find_series(session: Session, text: str) -> list[Series]:
 
 def latest_results(session: Session, count: int) -> list[SeriesResult]:
     """The series that were assessed last, newest first, without the values of slices."""
-    newest = (
-        select(AssessmentRow.series_id)
-        .group_by(AssessmentRow.series_id)
-        .order_by(AssessmentRow.series_id.desc())
-        .limit(count)
+    newest = func.max(AssessmentRow.assessed_at).desc()
+    found = session.scalars(
+        select(Series).join(AssessmentRow).group_by(Series.id).order_by(newest, Series.id.desc()).limit(count)
     )
-    found = session.scalars(select(Series).where(Series.id.in_(newest)).order_by(Series.state_since.desc()))
     return [series_result(session, series, with_slices=False) for series in found]
 
 
@@ -166,6 +165,7 @@ def _model(session: Session, row: AssessmentRow, *, with_slices: bool) -> ModelR
         classifications=[
             ClassificationResult(name=c.name, label=c.label, probability=c.probability) for c in row.classifications
         ],
+        unscored_slices={int(index): reason for index, reason in row.unscored_slices.items()},
         slices=[_slice(m) for m in _measurements(session, row, of_slices=True)] if with_slices else [],
     )
 

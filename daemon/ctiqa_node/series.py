@@ -57,6 +57,7 @@ TRANSITIONS: dict[tuple[SeriesState, SeriesEvent], SeriesState] = {
     (_S.UNDELIVERED, _E.RETRY): _S.ANALYSED,
     (_S.UNDELIVERED, _E.ALL_SENT): _S.DELIVERED,
     (_S.FAILED, _E.RETRY): _S.COMPLETE,
+    (_S.FAILED, _E.DROPPED): _S.SKIPPED,
 }
 
 WAITING_FOR_QUIET = frozenset({SeriesState.RECEIVING, SeriesState.STALE})

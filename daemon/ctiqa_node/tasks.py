@@ -160,6 +160,7 @@ def _record_assessments(
                 trained_on=model.trained_on,
                 status=model.status.value,
                 reason=model.reason,
+                unscored_slices={str(index): reason for index, reason in model.unscored_slices.items()},
                 device=device,
                 seconds=item.seconds,
                 assessed_at=at,

@@ -78,6 +78,7 @@ def upgrade() -> None:
         sa.Column("trained_on", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("unscored_slices", sa.JSON(), nullable=False),
         sa.Column("device", sa.String(), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("assessed_at", sa.DateTime(), nullable=False),

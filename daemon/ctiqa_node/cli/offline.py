@@ -156,6 +156,7 @@ def _model(item: Assessed, volume: CtVolume, device: str, at: datetime) -> Model
             ClassificationResult(name=c.name, label=c.label, probability=c.probability) for c in model.classifications
         ],
         slices=list(_slices(item, volume)),
+        unscored_slices=dict(model.unscored_slices),
     )
 
 

@@ -114,6 +114,9 @@ def _show(series: SeriesResult, *, with_slices: bool) -> None:
         out.print(table)
         first = series.models[0]
         console.say(f"Assessed {console.when(first.assessed_at)} UTC on {first.device}. Research use only.")
+    for model in series.models:
+        if model.unscored_slices:
+            console.say(f"{model.model} left out {len(model.unscored_slices)} slices; --slices says why.")
     if with_slices:
         for model in series.models:
             _show_slices(model)
@@ -142,7 +145,7 @@ def series_header(series: SeriesResult) -> Table:
 
 
 def _show_slices(model: ModelResult) -> None:
-    if not model.slices:
+    if not model.slices and not model.unscored_slices:
         return
     from ctiqa_node.report.codes import quantity, value_text
 
@@ -151,6 +154,8 @@ def _show_slices(model: ModelResult) -> None:
         value = value_text(each.name, each.value, each.unit)
         source = each.sop_instance_uid + (f" frame {each.frame_number}" if each.frame_number is not None else "")
         console.row(table, each.slice_index + 1, quantity(each.name).title, value, source)
+    for index, reason in model.unscored_slices.items():
+        console.row(table, index + 1, "not scored", f"because {reason}", "")
     out = console.out()
     out.print()
     out.print(table)

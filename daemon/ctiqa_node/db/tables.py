@@ -247,6 +247,8 @@ class AssessmentRow(Base):
     trained_on: Mapped[str]
     status: Mapped[str]
     reason: Mapped[str | None]
+    unscored_slices: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
+    """Why slices were left out: index along z → reason."""
     device: Mapped[str]
     seconds: Mapped[float]
     assessed_at: Mapped[datetime]

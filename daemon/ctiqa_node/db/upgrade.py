@@ -34,7 +34,8 @@ def current_and_head(path: Path) -> tuple[str | None, str]:
         return None, head
     engine = open_engine(path)
     try:
-        with engine.connect() as connection:
+        # Only a look: it must not wait for whoever writes.
+        with engine.execution_options(sqlite_begin="BEGIN DEFERRED").connect() as connection:
             return MigrationContext.configure(connection).get_current_revision(), head
     finally:
         engine.dispose()

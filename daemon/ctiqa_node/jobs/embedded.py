@@ -122,13 +122,15 @@ def retry(session: Session, job: Job) -> None:
 
 
 def drop(session: Session, job: Job) -> None:
-    """An admin takes a waiting job out of the queue; its series is then skipped.
+    """An admin takes a waiting job out of the queue, or a failed one off the list; its series is then skipped.
 
     Raises:
-        CtiqaError: the job does not wait.
+        CtiqaError: the job neither waits nor has failed.
     """
-    if job.state is not JobState.TODO:
-        raise CtiqaError(f"Job {job.id} is {job.state}; only waiting jobs can be dropped.")
+    if job.state not in {JobState.TODO, JobState.FAILED}:
+        raise CtiqaError(f"Job {job.id} is {job.state}; only waiting jobs and failed ones can be dropped.")
+    if job.state is JobState.FAILED and job.series.state is not SeriesState.FAILED:
+        raise CtiqaError(f"Job {job.id} has failed, but its series has moved on; there is nothing to drop.")
     _end(job, JobState.DROPPED, "dropped by an admin")
     apply_event(session, job.series, SeriesEvent.DROPPED, "its job was dropped by an admin")
 
