@@ -28,7 +28,7 @@ from ctiqa_models.simulation.series import Scan, simulate_series
 from ctiqa_node.ct.writer import write_series
 from ctiqa_node.report.text import as_text
 
-OUT = Path(__file__).resolve().parent / "out"
+OUT = Path(__file__).parent / "out"
 NODE_SECONDS = 60.0
 RESULT_SECONDS = 1800.0
 SLICES, SIZE, DOSE_FRACTION = 40, 384, 0.5
@@ -40,25 +40,28 @@ def main() -> int:
     """Run the whole demonstration; the exit code of `make demo`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ct", type=Path, help="a folder of CT images of your own; otherwise a series is simulated")
-    given = parser.parse_args().ct
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
+    parser.add_argument("--out", type=Path, default=OUT, help="where the results go; what is there is removed")
+    parser.add_argument("--archive", choices=("auto", "folder"), default="auto", help="auto: Orthanc where it is")
+    arguments = parser.parse_args()
+    given, out = arguments.ct, arguments.out
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
     with ExitStack() as running:
         scratch = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="ctiqa-demo-")))
         series = given if given is not None else _simulate(scratch / "series")
-        archive = running.enter_context(_archive(scratch / "archive"))
+        archive = running.enter_context(_archive(arguments.archive, scratch / "archive"))
         console.print(f"[bold]Archive[/]  {archive.name} listens as {archive.peer}")
         config = _write_config(scratch, archive)
-        running.enter_context(_node(config))
-        console.print(f"[bold]Node[/]     listens as CTIQA, its log is {_shown(OUT / 'node.log')}")
+        running.enter_context(_node(config, out / "node.log"))
+        console.print(f"[bold]Node[/]     listens as CTIQA, its log is {out / 'node.log'}")
         _run(config, "send", str(series))
-        results = _wait_for_results(config)
-        written = _collect(results, archive)
+        results = _wait_for_results(config, out)
+        written = _collect(results, archive, out)
         _run(config, "results")
         _run(config, "status", check=False)
     console.print("[bold]Written[/]")
     for path in written:
-        console.print(f"  {_shown(path)}")
+        console.print(f"  {path}")
     console.print("Everything that was started has been stopped. Research use only, not for diagnosis.")
     return 0
 
@@ -76,7 +79,9 @@ def _simulate(folder: Path) -> Path:
     return folder
 
 
-def _archive(folder: Path) -> Archive:
+def _archive(wanted: str, folder: Path) -> Archive:
+    if wanted == "folder":
+        return FolderArchive(folder)
     if orthanc_program() is None:
         console.print(
             "Orthanc is not installed (Debian: apt-get install orthanc); a small Storage SCP takes its place."
@@ -98,11 +103,11 @@ def _write_config(scratch: Path, archive: Archive) -> Path:
 
 
 @contextmanager
-def _node(config: Path) -> Iterator[None]:
-    with (OUT / "node.log").open("wb") as log:
+def _node(config: Path, log_file: Path) -> Iterator[None]:
+    with log_file.open("wb") as log:
         process = subprocess.Popen([*_command(config), "serve"], stderr=log, env=_environment())
     try:
-        port = _wait_for_node(process, config)
+        port = _wait_for_node(process, config, log_file)
         settings = yaml.safe_load(config.read_text())
         settings["node"]["port"] = port
         config.write_text(yaml.safe_dump(settings))
@@ -112,21 +117,21 @@ def _node(config: Path) -> Iterator[None]:
         process.wait(timeout=30)
 
 
-def _wait_for_node(process: subprocess.Popen[bytes], config: Path) -> int:
+def _wait_for_node(process: subprocess.Popen[bytes], config: Path, log_file: Path) -> int:
     """The port that the node found, once it and its worker are ready."""
     deadline = time.monotonic() + NODE_SECONDS
     with console.status("Starting the node"):
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise SystemExit(f"The node ended at once; see {OUT / 'node.log'}")
+                raise SystemExit(f"The node ended at once; see {log_file}")
             status = _ask(config, "status")
             if status["running_since"] is not None:
                 return int(status["port"])
             time.sleep(0.3)
-    raise SystemExit(f"The node did not start within {NODE_SECONDS:.0f} s; see {OUT / 'node.log'}")
+    raise SystemExit(f"The node did not start within {NODE_SECONDS:.0f} s; see {log_file}")
 
 
-def _wait_for_results(config: Path) -> list[dict[str, Any]]:
+def _wait_for_results(config: Path, out: Path) -> list[dict[str, Any]]:
     """The results, once every series has come to its end."""
     deadline = time.monotonic() + RESULT_SECONDS
     with console.status("Waiting for the series to be quiet") as shown:
@@ -136,7 +141,7 @@ def _wait_for_results(config: Path) -> list[dict[str, Any]]:
                 return results
             shown.update(_progress(_ask(config, "status")))
             time.sleep(0.5)
-    raise SystemExit(f"No result within {RESULT_SECONDS:.0f} s; see {OUT / 'node.log'}")
+    raise SystemExit(f"No result within {RESULT_SECONDS:.0f} s; see {out / 'node.log'}")
 
 
 def _progress(status: dict[str, Any]) -> str:
@@ -145,24 +150,24 @@ def _progress(status: dict[str, Any]) -> str:
     return f"Series: {states}" + (f"; assessed {share:.0%}" if share is not None else "")
 
 
-def _collect(results: list[dict[str, Any]], archive: Archive) -> list[Path]:
+def _collect(results: list[dict[str, Any]], archive: Archive, out: Path) -> list[Path]:
     """Fetch from the archive what the node sent there."""
-    written = [OUT / "results.json"]
+    written = [out / "results.json"]
     written[0].write_text(json.dumps(results, indent=2))
     delivered = [result for result in results if result["state"] == "delivered"]
     if not delivered:
         reasons = "; ".join(f"{result['state']}: {result['reason']}" for result in results)
-        raise SystemExit(f"No result arrived in the archive ({reasons}); see {OUT / 'node.log'}")
+        raise SystemExit(f"No result arrived in the archive ({reasons}); see {out / 'node.log'}")
     for number, result in enumerate(delivered):
         prefix = "" if len(delivered) == 1 else f"series-{number + 1:02d}-"
         for output in result["outputs"]:
-            written += _write_output(prefix, output["kind"], archive.fetch(output["sop_instance_uid"]))
-    return [*written, OUT / "node.log"]
+            written += _write_output(out, prefix, output["kind"], archive.fetch(output["sop_instance_uid"]))
+    return [*written, out / "node.log"]
 
 
-def _write_output(prefix: str, kind: str, content: bytes) -> list[Path]:
+def _write_output(out: Path, prefix: str, kind: str, content: bytes) -> list[Path]:
     dataset = dcmread(BytesIO(content))
-    as_dicom = OUT / f"{prefix}{'report' if kind == 'sr' else 'summary'}.dcm"
+    as_dicom = out / f"{prefix}{'report' if kind == 'sr' else 'summary'}.dcm"
     as_dicom.write_bytes(content)
     if kind == "sr":
         readable = as_dicom.with_suffix(".txt")
@@ -192,10 +197,6 @@ def _ask(config: Path, what: str) -> Any:
 def _run(config: Path, *words: str, check: bool = True) -> None:
     console.print(f"[dim]$ ctiqa-node {' '.join(words)}[/]")
     subprocess.run([*_command(config), *words], env=_environment(), check=check)
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(OUT.parent.parent)
 
 
 if __name__ == "__main__":
