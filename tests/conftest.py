@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socketserver
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from ctiqa_node.config import LoggingSection
+from ctiqa_node.logs import configure_logging
 
 _DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -17,3 +23,19 @@ def ctiqa_data() -> Path:
     if not (folder / "series").is_dir():
         pytest.skip(f"needs real CT series: no 'series' in {folder} (set CTIQA_DATA)")
     return folder
+
+
+@pytest.fixture
+def configure_logs() -> Iterator[Callable[..., None]]:
+    """configure_logs(format=…, level=…): logs as the node writes them; afterwards those of the test run again."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield lambda **settings: configure_logging(LoggingSection(**settings))
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def servers_that_stop_at_once() -> None:
+    """Peers' servers look every 20 ms whether they shall stop, not every half second, for which each test would wait."""
+    socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)

@@ -22,11 +22,10 @@ from pydicom.uid import (
     generate_uid,
 )
 from pynetdicom.presentation import build_context
+from sqlalchemy import event
 
-from ctiqa_node.config import LoggingSection
 from ctiqa_node.errors import Rejected
 from ctiqa_node.ingest import read_header
-from ctiqa_node.logs import configure_logging
 from support.peers import associated, store, store_encoded
 from support.reception import Reception
 from support.slices import ct_datasets, part10, peers_bytes, received
@@ -133,9 +132,9 @@ def test_a_spool_that_is_gone_refuses(reception: Reception, dataset: Dataset) ->
 
 def test_an_error_that_nobody_expected_is_answered_and_logged(
     reception: Reception, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], configure_logs: Callable[..., None],
 ) -> None:  # fmt: skip
-    configure_logging(LoggingSection(format="console"))
+    configure_logs(format="console")
     with monkeypatch.context() as patch, associated(reception.port) as association:
         patch.setattr(reception.spool, "store", lambda content: content.no_such_attribute)
         dataset.PatientName = "Secret^Patient"
@@ -209,15 +208,19 @@ def test_a_locked_database_refuses_and_the_node_recovers(
     blocker.close()
 
 
-def test_a_read_only_database_refuses_and_the_node_recovers(
-    reception: Reception, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_database_refuses_and_the_node_recovers(reception: Reception, dataset: Dataset) -> None:
+    engine = reception.database._engine
+
+    def allow_no_writing(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
     with associated(reception.port) as association:
-        with reception.database._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA query_only=ON")
+        event.listen(engine, "connect", allow_no_writing)
+        engine.dispose()
         assert association.send_c_store(dataset).Status == 0xA700
         assert not reception.files()
-        reception.database._engine.dispose()
+        event.remove(engine, "connect", allow_no_writing)
+        engine.dispose()
         assert association.send_c_store(dataset).Status == 0x0000
 
 

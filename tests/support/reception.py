@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import select
 
 from ctiqa_node.config import NodeSection, SeriesSection
-from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import Association, Base, Instance, Job, Series
-from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.dimse.storage_scp import StorageScp
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.spool import Spool
+from support.rows import new_database
 
 QUIET_SECONDS = 0.4
 
@@ -24,8 +23,8 @@ class Reception:
     """A Storage SCP with all that stands behind it; settings of the `node` section as keywords."""
 
     def __init__(self, root: Path, *, min_free_bytes: int = 0, spool: Path | None = None, **settings: Any) -> None:
-        upgrade(root / "ctiqa.sqlite")
-        self.database = Database(root / "ctiqa.sqlite")
+        root.mkdir(parents=True)
+        self.database = new_database(root / "ctiqa.sqlite")
         self.spool = Spool(spool or root / "spool", min_free_bytes)
         self.ingest = Ingest(self.database, self.spool, SeriesSection(quiet_seconds=QUIET_SECONDS))
         defaults: dict[str, Any] = {"address": "127.0.0.1", "port": 0, "shutdown_seconds": 3}

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import pydicom
 import pytest
 
-from ctiqa_node.config import LoggingSection
 from ctiqa_node.ct.writer import SeriesTags
-from ctiqa_node.logs import configure_logging, get_logger
+from ctiqa_node.logs import get_logger
 from support.peers import associated, contexts_for, request, store, store_encoded
 from support.reception import Reception
 from support.slices import ct_datasets, part10, peers_bytes
@@ -23,23 +22,14 @@ SECRET = "Xyzzyname"
 SECRET_ID = "XYZZY-4711"
 
 
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """The handlers of the test run, back in their place."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers = handlers
-    root.setLevel(level)
-    logging.captureWarnings(False)
-
-
 def _records(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def test_away_from_a_terminal_each_line_is_json_with_time_level_and_logger(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(LoggingSection())
+def test_away_from_a_terminal_each_line_is_json_with_time_level_and_logger(
+    capsys: pytest.CaptureFixture[str], configure_logs: Callable[..., None]
+) -> None:
+    configure_logs()
     get_logger("ctiqa_node.test").info("something happened", series="1.2.3", count=2)
     (record,) = _records(capsys.readouterr().err)
     assert (record["event"], record["level"], record["logger"]) == ("something happened", "info", "ctiqa_node.test")
@@ -47,15 +37,19 @@ def test_away_from_a_terminal_each_line_is_json_with_time_level_and_logger(capsy
     assert str(record["timestamp"]).endswith("Z")
 
 
-def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(LoggingSection(level="warning"))
+def test_what_is_below_the_level_is_not_written(
+    capsys: pytest.CaptureFixture[str], configure_logs: Callable[..., None]
+) -> None:
+    configure_logs(level="warning")
     get_logger("quiet").info("not this")
     get_logger("quiet").warning("but this")
     assert [record["event"] for record in _records(capsys.readouterr().err)] == ["but this"]
 
 
-def test_libraries_log_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(LoggingSection(format="json"))
+def test_libraries_log_in_the_same_form(
+    capsys: pytest.CaptureFixture[str], configure_logs: Callable[..., None]
+) -> None:
+    configure_logs(format="json")
     logging.getLogger("sqlalchemy").warning("from %s", "a library")
     (record,) = _records(capsys.readouterr().err)
     assert (record["event"], record["logger"]) == ("from a library", "sqlalchemy")
@@ -63,9 +57,9 @@ def test_libraries_log_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_an_exception_is_logged_with_its_traceback_and_without_local_variables(
-    capsys: pytest.CaptureFixture[str], format_: str
+    capsys: pytest.CaptureFixture[str], configure_logs: Callable[..., None], format_: str
 ) -> None:
-    configure_logging(LoggingSection(format=format_))  # type: ignore[arg-type]
+    configure_logs(format=format_)
     patient_name = "".join(["Xyzzy", "name"])
     try:
         raise ZeroDivisionError(len(patient_name))
@@ -79,9 +73,9 @@ def test_an_exception_is_logged_with_its_traceback_and_without_local_variables(
 
 @pytest.mark.parametrize("format_", ["json", "console"])
 def test_no_patient_is_in_the_log_whatever_is_received(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], format_: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], configure_logs: Callable[..., None], format_: str
 ) -> None:
-    configure_logging(LoggingSection(format=format_))  # type: ignore[arg-type]
+    configure_logs(format=format_)
     tags = SeriesTags(patient_name=f"{SECRET}^Given", patient_id=SECRET_ID)
     datasets = ct_datasets(tmp_path / "ct", 6, tags=tags)
     with Reception(tmp_path / "node") as reception:
