@@ -159,16 +159,16 @@ def test_features_are_those_of_the_ellipse() -> None:
     features = measure(hu, find_anatomy(hu), 400.0)
     assert features.body_cm2 == pytest.approx(np.pi * 12 * 16, rel=0.05)
     assert features.tissue_fraction > 0.9
-    assert features.texture_hu == pytest.approx(12, rel=0.1)
+    assert features.noise_hu == pytest.approx(12, rel=0.2)
 
 
 def test_air_has_no_body() -> None:
     air = np.full((256, 256), -1000, dtype=np.float32)
     features = measure(air, find_anatomy(air), 400.0)
-    assert (features.body_cm2, features.tissue_fraction, features.texture_hu) == (0, 0, 0)
+    assert (features.body_cm2, features.tissue_fraction, features.noise_hu) == (0, 0, 0)
 
 
-_KNOWN = Features(field_of_view_mm=400, body_cm2=600, tissue_fraction=0.6, texture_hu=15)
+_KNOWN = Features(field_of_view_mm=400, body_cm2=600, tissue_fraction=0.6, noise_hu=15)
 
 
 def _domain() -> Domain:
@@ -177,7 +177,7 @@ def _domain() -> Domain:
         replace(_KNOWN, field_of_view_mm=350),
         replace(_KNOWN, tissue_fraction=0.4),
     ]
-    return learn_domain([_KNOWN, *others], [replace(_KNOWN, texture_hu=3)], [replace(_KNOWN, texture_hu=80)])
+    return learn_domain([_KNOWN, *others], [replace(_KNOWN, noise_hu=3)], [replace(_KNOWN, noise_hu=80)])
 
 
 def test_what_was_seen_in_training_is_in_the_domain() -> None:
@@ -192,8 +192,8 @@ def test_what_was_seen_in_training_is_in_the_domain() -> None:
         ({"body_cm2": 240.0}, "the body measures 240 cm², and the model has only seen 450–660 cm²"),
         ({"field_of_view_mm": 150.0}, "the field of view is 150 mm"),
         ({"tissue_fraction": 0.05}, "the soft-tissue share of the body is 5 %"),
-        ({"texture_hu": 0.0}, "the standard deviation within soft tissue is 0 HU"),
-        ({"texture_hu": 300.0}, "the standard deviation within soft tissue is 300 HU"),
+        ({"noise_hu": 0.0}, "the noise in soft tissue is 0 HU"),
+        ({"noise_hu": 300.0}, "the noise in soft tissue is 300 HU"),
     ],
 )
 def test_what_was_not_seen_is_told_in_words(change: dict[str, float], words: str) -> None:

@@ -142,7 +142,7 @@ def test_evaluation_of_an_untrained_network_shows_that_it_knows_nothing(bases: B
 
 
 def test_a_training_learns_and_writes_a_file_that_the_assessor_takes(examples: Examples, tmp_path: Path) -> None:
-    recipe = replace(read_recipe(), epochs=2, batch=2, validation_share=0.4)
+    recipe = replace(read_recipe(), epochs=1, fine_tuning_epochs=1, batch=2, validation_share=0.4)
     file, result = train(examples, recipe, tmp_path / "n2q.safetensors", torch.device("cpu"))
     assert math.isfinite(result.map_mse)
     n2q = N2q(file, device="cpu")
@@ -153,7 +153,7 @@ def test_a_training_learns_and_writes_a_file_that_the_assessor_takes(examples: E
 
 
 def test_training_lowers_the_loss(bases: Bases, examples: Examples) -> None:
-    recipe = replace(read_recipe(), epochs=5, batch=3)
+    recipe = replace(read_recipe(), epochs=2, fine_tuning_epochs=3, batch=3)
     batch = collate([at_dose(bases, index, 0, 0.1, denoised=True) for index in range(4)])
     image = network_input(batch.hu, recipe.channels)
     untrained, trained = N2qNetwork(2), fit(bases, examples.patients, recipe, torch.device("cpu")).train()

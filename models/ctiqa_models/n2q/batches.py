@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from ctiqa_models.n2q.body import find_anatomy, local_deviation
+from ctiqa_models.n2q.body import find_anatomy, quietest_deviation
 from ctiqa_models.n2q.denoise import total_variation
 from ctiqa_models.n2q.examples import Examples
 from ctiqa_models.n2q.network import DOSE_CLASSES
@@ -21,7 +21,8 @@ from ctiqa_models.voi import ABDOMEN
 NO_CLASS = -100
 """The dose class of a picture that has none; torch's cross-entropy leaves it out."""
 
-_LARGEST_BLUR = 2.0
+LARGEST_BLUR = 2.0
+"""Standard deviation in pixels of the softest picture shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,7 @@ class Pair:
 def make_bases(examples: Examples) -> Bases:
     """Denoise every slice by about as much as its quietest fifth of tissue is noisy."""
     original = torch.from_numpy(examples.hu.astype(np.float32))
-    strengths = []
-    for hu in original.numpy():
-        tissue = local_deviation(hu)[find_anatomy(hu).tissue]
-        strengths.append(float(np.percentile(tissue, 20)) if tissue.size else 0.0)
+    strengths = [quietest_deviation(hu, find_anatomy(hu)) for hu in original.numpy()]
     denoised = total_variation(original, torch.tensor(strengths))
     return Bases(original, denoised, torch.from_numpy(examples.noise))
 
@@ -86,7 +84,7 @@ def draw(bases: Bases, index: int, recipe: Recipe, generator: torch.Generator) -
     """One random picture of slice `index`, as the recipe's shares have it."""
     lot, denoised, amount, flip = torch.rand(4, generator=generator).tolist()
     if lot < recipe.blurred_share:
-        pair = blurred(bases, index, amount * _LARGEST_BLUR)
+        pair = blurred(bases, index, amount * LARGEST_BLUR)
     else:
         full = lot < recipe.blurred_share + recipe.full_dose_share
         dose = 1.0 if full else DOSE_CLASSES[int(amount * len(DOSE_CLASSES))]

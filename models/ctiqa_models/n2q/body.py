@@ -15,6 +15,7 @@ FloatArray = npt.NDArray[np.float32]
 
 _BODY_HU = -400.0
 _SMOOTHING = 5
+_QUIETEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Features:
     body_cm2: float
     tissue_fraction: float
     """Share of the body that lies within the abdomen window, 0–1."""
-    texture_hu: float
-    """Median standard deviation over 5×5 pixels of tissue; 0 for a constant."""
+    noise_hu: float
+    """Standard deviation over 5×5 pixels where tissue is quietest (20th percentile); 0 for a constant."""
 
 
 def find_anatomy(hu: FloatArray) -> Anatomy:
@@ -61,11 +62,17 @@ def measure(hu: FloatArray, anatomy: Anatomy, field_of_view_mm: float) -> Featur
     """The features of one square slice [256, 256] in HU whose side is `field_of_view_mm`."""
     pixel_cm2 = (field_of_view_mm / hu.shape[0] / 10) ** 2
     body, tissue = int(anatomy.body.sum()), int(anatomy.tissue.sum())
-    texture = float(np.median(local_deviation(hu)[anatomy.tissue])) if tissue else 0.0
-    return Features(field_of_view_mm, body * pixel_cm2, tissue / body if body else 0.0, texture)
+    noise = quietest_deviation(hu, anatomy)
+    return Features(field_of_view_mm, body * pixel_cm2, tissue / body if body else 0.0, noise)
 
 
-def local_deviation(hu: FloatArray) -> FloatArray:
+def quietest_deviation(hu: FloatArray, anatomy: Anatomy) -> float:
+    """20th percentile of the local standard deviation in soft tissue, HU: noise, not structure; 0 without tissue."""
+    deviations = _local_deviation(hu)[anatomy.tissue]
+    return float(np.percentile(deviations, _QUIETEST)) if deviations.size else 0.0
+
+
+def _local_deviation(hu: FloatArray) -> FloatArray:
     """Standard deviation over 5×5 pixels around each pixel of a slice [y, x], in HU."""
     mean = ndimage.uniform_filter(hu, _SMOOTHING)
     variance = ndimage.uniform_filter(hu * hu, _SMOOTHING) - mean * mean

@@ -6,14 +6,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from ctiqa_models.n2q.body import Features
 
 _MARGIN = 0.1
+_NOISIEST = 95
 _WORDS = {
     "body_cm2": ("the body measures", "cm²", 1),
     "field_of_view_mm": ("the field of view is", "mm", 1),
     "tissue_fraction": ("the soft-tissue share of the body is", "%", 100),
-    "texture_hu": ("the standard deviation within soft tissue is", "HU", 1),
+    "noise_hu": ("the noise in soft tissue is", "HU", 1),
 }
 """Each feature in words, its unit, and what it is multiplied with to be in that unit; the first that fails is told."""
 
@@ -44,7 +47,7 @@ class Domain:
     field_of_view_mm: Range
     body_cm2: Range
     tissue_fraction: Range
-    texture_hu: Range
+    noise_hu: Range
 
     def objection(self, features: Features) -> Objection | None:
         """Why a slice is out of the domain; None when it is in."""
@@ -70,8 +73,9 @@ class Domain:
 def learn_domain(slices: Iterable[Features], clean: Iterable[Features], noisy: Iterable[Features]) -> Domain:
     """The ranges of the training slices as they came, a tenth wider.
 
-    Texture runs from that of the denoised slices (`clean`) to that of the lowest dose (`noisy`). The share of soft
-    tissue has no upper limit, because an abdomen without gas is nothing strange.
+    Noise runs from that of denoised and blurred slices (`clean`) to what all but a twentieth of the slices have at the
+    lowest dose (`noisy`): beyond that, quality was seen to rise again. The share of soft tissue has no upper limit,
+    because an abdomen without gas is nothing strange.
     """
     seen = list(slices)
     tissue = min(features.tissue_fraction for features in seen)
@@ -79,7 +83,9 @@ def learn_domain(slices: Iterable[Features], clean: Iterable[Features], noisy: I
         field_of_view_mm=_widened([features.field_of_view_mm for features in seen]),
         body_cm2=_widened([features.body_cm2 for features in seen]),
         tissue_fraction=Range(tissue * (1 - _MARGIN), 1.0),
-        texture_hu=_widened([features.texture_hu for kind in (clean, noisy) for features in kind]),
+        noise_hu=_widened(
+            [min(features.noise_hu for features in clean), float(np.percentile([n.noise_hu for n in noisy], _NOISIEST))]
+        ),
     )
 
 

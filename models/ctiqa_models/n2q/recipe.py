@@ -25,6 +25,7 @@ class Recipe:
     blurred_share: float
     validation_share: float
     epochs: int
+    fine_tuning_epochs: int
     batch: int
     learning_rate: float
     weight_decay: float

@@ -1,0 +1,65 @@
+"""Every model and measure that ships: name, weights, licence; and how to make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ctiqa_models.api import Assessor
+from ctiqa_models.weights import WeightsFile
+
+N2Q_WEIGHTS = WeightsFile(
+    path=Path(__file__).parent / "n2q" / "weights" / "n2q.safetensors",
+    sha256="42a0908b83c29910afad7b85bef7a23d47e6cac5d7556bb9b117869f03cad134",
+)
+"""Apache-2.0; what they were trained on, and its licences, is told in n2q/CARD.md."""
+
+# torch and OpenCV take seconds to import: a maker imports them when its assessor is asked for, and not before.
+
+
+def _snr(_device: str) -> Assessor:
+    from ctiqa_models.classical import Snr
+
+    return Snr()
+
+
+def _brisque(_device: str) -> Assessor:
+    from ctiqa_models.classical import Brisque
+
+    return Brisque()
+
+
+def _noise_level(_device: str) -> Assessor:
+    from ctiqa_models.classical import NoiseLevel
+
+    return NoiseLevel()
+
+
+def _n2q(device: str) -> Assessor:
+    from ctiqa_models.n2q.assess import N2q
+
+    return N2q(N2Q_WEIGHTS, device)
+
+
+_MAKERS: dict[str, Callable[[str], Assessor]] = {
+    "snr": _snr,
+    "brisque": _brisque,
+    "noise_level": _noise_level,
+    "n2q": _n2q,
+}
+
+NAMES: tuple[str, ...] = tuple(_MAKERS)
+"""What can be asked for, in the order in which results are shown. Reading it imports no model."""
+
+
+def assessors(device: str = "auto", names: Sequence[str] | None = None) -> list[Assessor]:
+    """Make the assessors of these names (None: all), with their weights loaded and checked.
+
+    `device` is "auto" (a GPU when there is one), "cpu" or "cuda". Raises ValueError for a name that is not in the
+    catalog, and WeightsError for weights that are not the released ones.
+    """
+    wanted = NAMES if names is None else tuple(names)
+    unknown = [name for name in wanted if name not in _MAKERS]
+    if unknown:
+        raise ValueError(f"no such model: {', '.join(unknown)}. There are: {', '.join(NAMES)}.")
+    return [_MAKERS[name](device) for name in wanted]
