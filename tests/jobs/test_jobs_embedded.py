@@ -208,8 +208,7 @@ def test_only_failed_jobs_are_retried(database: Database) -> None:
         jobs.retry(session, session.get_one(Job, job_id))
 
 
-def test_a_failed_job_of_an_older_revision_is_not_retried(database: Database) -> None:
-    old = _add(database)
+def _fail_again_as_a_new_revision(database: Database, old: int) -> int:
     _fail(database, old)
     _late_slice(database, old)
     with database.write() as session:
@@ -220,11 +219,28 @@ def test_a_failed_job_of_an_older_revision_is_not_retried(database: Database) ->
         session.flush()
         new = job.id
     _fail(database, new)
+    return new
+
+
+def test_a_failed_job_of_an_older_revision_is_not_retried(database: Database) -> None:
+    old = _add(database)
+    new = _fail_again_as_a_new_revision(database, old)
     with database.write() as session, pytest.raises(CtiqaError, match="newer"):
         jobs.retry(session, session.get_one(Job, old))
     with database.write() as session:
         jobs.retry(session, session.get_one(Job, new))
     assert _look(database, new) == (JobState.TODO, SeriesState.COMPLETE)
+
+
+def test_a_failed_job_of_an_older_revision_is_not_dropped(database: Database) -> None:
+    old = _add(database)
+    new = _fail_again_as_a_new_revision(database, old)
+    with database.write() as session, pytest.raises(CtiqaError, match="moved on"):
+        jobs.drop(session, session.get_one(Job, old))
+    assert _look(database, new) == (JobState.FAILED, SeriesState.FAILED)
+    with database.write() as session:
+        jobs.drop(session, session.get_one(Job, new))
+    assert _look(database, new) == (JobState.DROPPED, SeriesState.SKIPPED)
 
 
 def test_an_admin_drops_a_waiting_job_and_its_series_is_skipped(database: Database) -> None:

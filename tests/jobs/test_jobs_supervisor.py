@@ -233,11 +233,11 @@ def test_a_worker_that_makes_no_progress_is_killed_and_its_job_tried_again(
 def test_an_idle_worker_is_not_taken_for_a_stalled_one(
     supervise: Callable[..., Supervisor], database: Database
 ) -> None:
-    supervisor = supervise(stall_seconds=4)
+    supervisor = supervise(stall_seconds=6)
     supervisor.start()
     pid = supervisor.pid
     eventually(lambda: _device(database) == "cpu", LOADING_SECONDS)
-    until = time.monotonic() + 6
+    until = supervisor._started + 8
     while time.monotonic() < until:
         supervisor.watch()
         time.sleep(0.2)

@@ -129,10 +129,14 @@ def drop(session: Session, job: Job) -> None:
     """
     if job.state not in {JobState.TODO, JobState.FAILED}:
         raise CtiqaError(f"Job {job.id} is {job.state}; only waiting jobs and failed ones can be dropped.")
-    if job.state is JobState.FAILED and job.series.state is not SeriesState.FAILED:
+    if job.state is JobState.FAILED and not _is_the_failure_of(job.series, job):
         raise CtiqaError(f"Job {job.id} has failed, but its series has moved on; there is nothing to drop.")
     _end(job, JobState.DROPPED, "dropped by an admin")
     apply_event(session, job.series, SeriesEvent.DROPPED, "its job was dropped by an admin")
+
+
+def _is_the_failure_of(series: Series, job: Job) -> bool:
+    return series.state is SeriesState.FAILED and series.revision == job.revision
 
 
 def _end(job: Job, state: JobState, error: str) -> None:
