@@ -37,5 +37,5 @@ def configure_logs() -> Iterator[Callable[..., None]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def servers_that_stop_at_once() -> None:
-    """Peers' servers look every 20 ms whether they shall stop, not every half second, for which each test would wait."""
+    """Servers look every 20 ms whether they shall stop, not every half second, for which each test would wait."""
     socketserver.BaseServer.serve_forever.__defaults__ = (0.02,)

@@ -24,6 +24,7 @@ from pydicom.uid import (
 from pynetdicom.presentation import build_context
 from sqlalchemy import event
 
+from ctiqa_node.ct.selection import choose
 from ctiqa_node.errors import Rejected
 from ctiqa_node.ingest import read_header
 from support.peers import associated, store, store_encoded
@@ -237,7 +238,7 @@ def test_an_error_comment_is_cut_to_what_dicom_allows(reception: Reception, data
     assert comment.isprintable()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_broken_in_a_dataset_it_is_read_or_rejected(dataset: Dataset, data: st.DataObject) -> None:
     whole = received(dataset)
@@ -251,6 +252,7 @@ def test_whatever_is_broken_in_a_dataset_it_is_read_or_rejected(dataset: Dataset
     except Rejected:
         return
     assert header.series_instance_uid
+    choose([header.summary] * 5, min_slices=5)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from ctiqa_node.ct.writer import SeriesTags
 from ctiqa_node.db.tables import AssociationOutcome, InstanceState, SeriesChange, SeriesState
 from ctiqa_node.jobs import embedded as jobs
 from support.peers import associated, contexts_for, store, store_encoded
-from support.reception import QUIET_SECONDS, Reception
+from support.reception import Reception
 from support.slices import ct_datasets, ct_files, dataset_offset, part10, peers_bytes
 from support.waiting import eventually
 
@@ -198,24 +197,31 @@ def test_own_results_sent_back_are_kept_and_skipped(reception: Reception, tmp_pa
     assert {row.own_result for row in reception.instances()} == {True}
 
 
-def test_the_quiet_period_counts_over_all_associations(reception: Reception, tmp_path: Path) -> None:
-    datasets = ct_datasets(tmp_path / "ct", 6)
-    for dataset in datasets:
+def test_the_quiet_period_counts_over_all_associations(
+    open_reception: Callable[..., Reception], tmp_path: Path
+) -> None:
+    reception = open_reception(quiet_seconds=600)
+    for dataset in ct_datasets(tmp_path / "ct", 6):
         store(reception.port, [dataset])
-        time.sleep(QUIET_SECONDS / 2)
+        reception.let_pass(500)
         assert reception.ingest.close_quiet_series() == 0
-    eventually(lambda: reception.ingest.close_quiet_series())
+    reception.let_pass(101)
+    assert reception.ingest.close_quiet_series() == 1
     assert reception.series()[0].state is SeriesState.COMPLETE
 
 
-def test_copies_of_a_series_that_is_being_received_are_not_quiet(reception: Reception, tmp_path: Path) -> None:
+def test_copies_of_a_series_that_is_being_received_are_not_quiet(
+    open_reception: Callable[..., Reception], tmp_path: Path
+) -> None:
+    reception = open_reception(quiet_seconds=600)
     datasets = ct_datasets(tmp_path / "ct", 5)
     store(reception.port, datasets)
     for dataset in datasets:
-        time.sleep(QUIET_SECONDS / 2)
+        reception.let_pass(500)
         store(reception.port, [dataset])
         assert reception.ingest.close_quiet_series() == 0
-    eventually(lambda: reception.ingest.close_quiet_series())
+    reception.let_pass(601)
+    assert reception.ingest.close_quiet_series() == 1
     store(reception.port, datasets)
     assert reception.series()[0].state is SeriesState.COMPLETE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,11 +23,19 @@ QUIET_SECONDS = 0.4
 class Reception:
     """A Storage SCP with all that stands behind it; settings of the `node` section as keywords."""
 
-    def __init__(self, root: Path, *, min_free_bytes: int = 0, spool: Path | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        min_free_bytes: int = 0,
+        spool: Path | None = None,
+        quiet_seconds: float = QUIET_SECONDS,
+        **settings: Any,
+    ) -> None:
         root.mkdir(parents=True)
         self.database = new_database(root / "ctiqa.sqlite")
         self.spool = Spool(spool or root / "spool", min_free_bytes)
-        self.ingest = Ingest(self.database, self.spool, SeriesSection(quiet_seconds=QUIET_SECONDS))
+        self.ingest = Ingest(self.database, self.spool, SeriesSection(quiet_seconds=quiet_seconds))
         defaults: dict[str, Any] = {"address": "127.0.0.1", "port": 0, "shutdown_seconds": 3}
         self.scp = StorageScp(NodeSection(**{**defaults, **settings}), self.database, self.ingest)
 
@@ -61,6 +70,12 @@ class Reception:
 
     def jobs(self) -> Sequence[Job]:
         return self.rows(Job)
+
+    def let_pass(self, seconds: float) -> None:
+        """Make all series as old as if so much time had passed since their last instance."""
+        with self.database.write() as session:
+            for series in session.scalars(select(Series)):
+                series.last_instance_at -= timedelta(seconds=seconds)
 
     def files(self) -> list[Path]:
         """The files in the spool, whatever folder they lie in."""
