@@ -27,7 +27,7 @@ def _drawn(page):
 
 
 def test_the_headline_says_quality_noise_and_dose(report):
-    assert headline(report) == "N2Q quality 0.83, noise 14.2 HU, dose class 25 % (61 %)"
+    assert headline(report) == "N2Q quality 0.83, noise 14.2 HU, dose class 25 % (61 % likely)"
 
 
 def test_the_headline_of_an_unscored_series_says_so(unscored_report, report):
@@ -45,7 +45,7 @@ def test_the_table_has_every_value_and_every_reason(report):
     assert rows == [
         ("N2Q quality", "0.83"),
         ("N2Q spread", "0.031"),
-        ("Dose class", "25 % (61 %)"),
+        ("Dose class", "25 % (61 % likely)"),
         ("Noise level", "14.2 HU"),
         ("BRISQUE", "not scored"),
     ]

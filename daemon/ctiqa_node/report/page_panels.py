@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.image import AxesImage
+from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 
 from ctiqa_node.ct.volume import Geometry
@@ -25,6 +27,7 @@ MARKERS = {Role.WORST: ("v", "▼"), Role.BEST: ("^", "▲"), Role.MIDDLE: ("o",
 _CURVE = "#7cc4ff"
 _MARK = "#ffd166"
 _COLOURS = mpl.colormaps["cividis"]
+_MAP_LIMITS = (0.5, 1.0)  # where the maps of usable slices lie; worse is drawn as the worst
 _MARGIN = 0.06  # of the body's size, kept around it on the pictures
 
 
@@ -140,34 +143,36 @@ def draw_slice(
     maps = report.maps
     if with_map and maps is not None and z < len(maps[1]):
         axes = canvas.axes(left + side + 8, top + 22, side, side)
-        _image(axes, maps[1][z] / 255.0, frame, "cividis", (0.0, 1.0), shape=hu.shape)
+        shown = _image(axes, maps[1][z] / 255.0, frame, _COLOURS, _MAP_LIMITS, shape=hu.shape)
+        # Air is like air at any dose: what a map says there would only draw the eye away from the body.
+        shown.set_clip_path(Polygon(body_outline(hu), transform=axes.transData))
         _caption(axes, f"{table.model_title(maps[0].name)} quality map", "")
 
 
 def draw_colour_bar(canvas: Canvas, left: float, top: float, height: float) -> None:
     """Draw the colour bar of the quality maps."""
     axes = canvas.axes(left, top, 12, height)
-    canvas.figure.colorbar(ScalarMappable(Normalize(0, 1), _COLOURS), cax=axes)
-    axes.set_yticks([0.0, 0.5, 1.0], ["0", "0.5", "1"])
+    canvas.figure.colorbar(ScalarMappable(Normalize(*_MAP_LIMITS), _COLOURS), cax=axes)
+    axes.set_yticks([0.5, 0.6, 0.7, 0.8, 0.9, 1.0], ["0.5", "0.6", "0.7", "0.8", "0.9", "1"])
     axes.tick_params(colors=TEXT, length=3, pad=2)
     for label in axes.get_yticklabels():
         label.set_fontproperties(font(12))
-    canvas.text(left + 34, top - 18, "better", 12, width=60, align="right")
-    canvas.text(left + 34, top + height + 4, "worse", 12, width=60, align="right")
+    canvas.text(left + 34, top - 24, "better", 12, width=60, align="right")
+    canvas.text(left + 34, top + height + 9, "worse", 12, width=60, align="right")
 
 
 def _image(
     axes: Axes,
     values: npt.NDArray[np.floating],
     frame: tuple[float, float, float, float],
-    colours: str,
+    colours: str | Colormap,
     limits: tuple[float, float],
     shape: tuple[int, ...] | None = None,
-) -> None:
+) -> AxesImage:
     """Show an image stretched over the extent of a slice, cut to a frame (left, top, right, bottom) in its pixels."""
     rows, columns = shape or values.shape
     axes.set_facecolor("black")
-    axes.imshow(
+    image = axes.imshow(
         values,
         cmap=colours,
         vmin=limits[0],
@@ -179,6 +184,7 @@ def _image(
     axes.set_xlim(frame[0], frame[2])
     axes.set_ylim(frame[3], frame[1])
     axes.set_axis_off()
+    return image
 
 
 def _square_around_body(hu: npt.NDArray[np.float32]) -> tuple[float, float, float, float]:

@@ -49,7 +49,7 @@ def table_rows(report: Report) -> list[Row]:
             entry = table.quantity(m.name)
             rows.append(Row(entry.title, table.value_text(m.name, m.value, m.unit), entry.reading))
         for name, best in _decisions(model):
-            value = f"{best.label} ({100 * best.probability:.0f} %)"
+            value = f"{best.label} ({100 * best.probability:.0f} % likely)"
             rows.append(Row(table.evaluation_title(name), value, table.EVALUATION_READINGS.get(name, "")))
     return rows + [
         Row(table.model_title(model.name), "not scored", f"because: {model.reason or 'no reason given'}")
@@ -59,13 +59,13 @@ def table_rows(report: Report) -> list[Row]:
 
 
 def slice_title(report: Report, notable: NotableSlice) -> str:
-    """The heading over the picture of a slice, without its marker."""
+    """The heading over the picture of a slice, without its marker: its place, and the values that slices rank by."""
     text = f"{notable.place.capitalize()} slice {notable.slice_index + 1} of {len(report.volume.sources)}"
+    here = {m.name: m for model in report.scored for m in model.measurements if m.slice_index == notable.slice_index}
     values = [
-        f"{table.quantity(m.name).title} {table.value_text(m.name, m.value, m.unit)}"
-        for model in report.scored
-        for m in model.measurements
-        if m.slice_index == notable.slice_index
+        f"{table.quantity(name).title} {table.value_text(name, here[name].value, here[name].unit)}"
+        for name in table.RANKED_BY
+        if name in here
     ]
     return f"{text}: {', '.join(values)}" if values else text
 
@@ -121,7 +121,7 @@ def _decisions(model: ReportedModel) -> Iterator[tuple[str, ReportedClassificati
 
 
 def _class_text(name: str, best: ReportedClassification) -> str:
-    return f"{table.evaluation_title(name).lower()} {best.label} ({100 * best.probability:.0f} %)"
+    return f"{table.evaluation_title(name).lower()} {best.label} ({100 * best.probability:.0f} % likely)"
 
 
 def _left_out(report: Report) -> Iterator[str]:

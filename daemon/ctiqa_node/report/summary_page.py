@@ -20,7 +20,8 @@ _TOP_OF_CURVES = 508
 _COLUMN = 376  # width of the left column: table and curves
 _PICTURES = 424  # left edge of the pictures
 _SIDE = 268  # of one picture
-_MODEL_LINES, _REMARK_LINES = 6, 4
+_LIST_WIDTH = _RIGHT - _LEFT - 84
+_PROVENANCE_LINES, _REMARK_LINES = 10, 4
 
 
 def summary_page(report: Report) -> npt.NDArray[np.uint8]:
@@ -74,8 +75,10 @@ def _draw_pictures(canvas: Canvas, report: Report, notable: tuple[NotableSlice, 
 def _draw_provenance(canvas: Canvas, report: Report) -> None:
     y = _BOTTOM_OF_PANELS + 8.0
     canvas.rule(y, _LEFT, _RIGHT)
-    y = _draw_list(canvas, "Models", model_lines(report), _MODEL_LINES, y + 8)
-    _draw_list(canvas, "Remarks", remark_lines(report) or ["none"], _REMARK_LINES, y + 4)
+    remarks = remark_lines(report) or ["none"]
+    room = min(_lines_needed(canvas, remarks, _LIST_WIDTH, 2), _REMARK_LINES)
+    y = _draw_list(canvas, "Models", model_lines(report), _PROVENANCE_LINES - room, y + 8)
+    _draw_list(canvas, "Remarks", remarks, room, y + 4)
     canvas.rule(984, _LEFT, _RIGHT)
     canvas.text(_LEFT, 994, NOT_FOR_DIAGNOSIS, 15, width=400, weight="bold", color=TEXT)
     canvas.text(_RIGHT, 995, footer(report), 13, width=560, color=DIM, align="right")
@@ -86,10 +89,9 @@ def _draw_list(canvas: Canvas, title: str, entries: list[str], room: int, y: flo
     more = len(entries) - room
     shown = entries if more <= 0 else [*entries[: room - 1], f"and {more + 1} more in the structured report"]
     canvas.text(_LEFT, y, title, 13, width=80, weight="bold")
-    width = _RIGHT - _LEFT - 84
-    lines = next(n for n in (3, 2, 1) if n == 1 or _lines_needed(canvas, shown, width, n) <= room)
+    lines = next(n for n in (3, 2, 1) if n == 1 or _lines_needed(canvas, shown, _LIST_WIDTH, n) <= room)
     for entry in shown:
-        y = canvas.text(_LEFT + 84, y, entry, 13, width=width, color=DIM, lines=lines)
+        y = canvas.text(_LEFT + 84, y, entry, 13, width=_LIST_WIDTH, color=DIM, lines=lines)
     return y
 
 
