@@ -7,43 +7,29 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pydicom
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydicom.uid import ComprehensiveSRStorage, CTImageStorage, MRImageStorage, SecondaryCaptureImageStorage
+from pydicom.uid import ComprehensiveSRStorage
 from sqlalchemy import select
 
 from ctiqa_node.config import DeliverySection, Destination
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import Delivery, DeliveryState, OutputKind, Series, SeriesState, now
-from ctiqa_node.delivery import Courier, back_off, drop, end_unknown, retry, settle, stop_couriers
-from ctiqa_node.dicom import ApplicationEntity
-from ctiqa_node.dimse.storage_scu import echo, send
+from ctiqa_node.delivery import Courier, drop, end_unknown, retry, settle, stop_couriers
+from ctiqa_node.dimse.storage_scu import send
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.series import SeriesEvent, apply_event
 from support.peers import Archive
 from support.rows import add_output, add_series
-from support.slices import ct_datasets
+from support.slices import KINDS, result_files
 from support.waiting import eventually
 
-KINDS = {
-    OutputKind.STRUCTURED_REPORT: ComprehensiveSRStorage,
-    OutputKind.SUMMARY_PAGE: SecondaryCaptureImageStorage,
-}
 QUICK = DeliverySection(first_retry_seconds=0.2, max_retry_seconds=0.5, connection_timeout_seconds=2)
 
 
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
-    """The folder of outputs, with an `sr.dcm` and a `summary.dcm` of the right SOP Classes."""
-    folder = tmp_path / "outputs"
-    datasets = ct_datasets(tmp_path / "ct", 2)
-    folder.mkdir()
-    for dataset, (kind, sop_class) in zip(datasets, KINDS.items(), strict=True):
-        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = sop_class
-        dataset.save_as(folder / f"{kind}.dcm")
-    return folder
+    """The folder of outputs."""
+    return result_files(tmp_path / "outputs")
 
 
 @pytest.fixture
@@ -193,46 +179,6 @@ def test_a_dead_destination_does_not_hold_up_a_live_one(
         eventually(lambda: _states(database) == [DeliveryState.SENT] * 2)
     assert _states(database, "dead") == [DeliveryState.PENDING] * 2
     assert _series_state(database, series_id) is SeriesState.ANALYSED
-
-
-def test_an_unknown_host_is_an_answer_like_any_other(outputs: Path) -> None:
-    peer = ApplicationEntity("ARCHIVE", "no-such-host.invalid", 104)
-    (answer,) = send(peer, "CTIQA", [outputs / "sr.dcm"], 2)
-    assert not answer.ok
-    assert "cannot be reached" in answer.sentence
-    assert "cannot be reached" in (echo(peer, "CTIQA", 2) or "")
-
-
-def test_an_archive_under_another_title_rejects(outputs: Path) -> None:
-    with Archive(ae_title="OTHER") as archive:
-        peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
-        (answer,) = send(peer, "CTIQA", [outputs / "sr.dcm"], 2)
-        assert answer.sentence.endswith("rejected the association: Called AE title not recognised")
-        assert "Called AE title not recognised" in (echo(peer, "CTIQA", 2) or "")
-
-
-def test_echo_finds_a_living_archive() -> None:
-    with Archive() as archive:
-        assert echo(ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port), "CTIQA", 2) is None
-
-
-@pytest.mark.parametrize(("status", "ok"), [(0xB000, True), (0xB007, True), (0xA700, False), (0x0122, False)])
-def test_a_warning_is_as_good_as_sent_and_a_failure_is_not(outputs: Path, status: int, ok: bool) -> None:
-    with Archive() as archive:
-        archive.answers[ComprehensiveSRStorage] = status
-        peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
-        (answer,) = send(peer, "CTIQA", [outputs / "sr.dcm"], 2)
-    assert (answer.ok, answer.status) == (ok, status)
-
-
-def test_what_is_no_dicom_file_gets_an_answer_and_the_rest_is_sent(outputs: Path) -> None:
-    (outputs / "text.txt").write_text("no DICOM")
-    with Archive() as archive:
-        peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
-        paths = [outputs / "text.txt", outputs / "gone.dcm", outputs / "sr.dcm"]
-        answers = {answer.path.name: answer for answer in send(peer, "CTIQA", paths, 2)}
-    assert [answers[name].ok for name in ("text.txt", "gone.dcm", "sr.dcm")] == [False, False, True]
-    assert "not a readable DICOM file" in answers["text.txt"].sentence
 
 
 def test_a_lost_output_does_not_hold_up_the_other(
@@ -397,29 +343,3 @@ def test_a_courier_finishes_the_object_that_it_is_sending_and_leaves_the_rest(
         assert not courier._thread.is_alive()
         assert len(archive.kept) == 1
     assert _states(database) == [DeliveryState.SENT, DeliveryState.PENDING]
-
-
-@given(
-    attempts=st.integers(1, 100_000),
-    first=st.floats(0.01, 1000, allow_nan=False),
-    longest=st.floats(0.01, 2_000_000, allow_nan=False),
-)
-def test_the_wait_doubles_up_to_the_longest(attempts: int, first: float, longest: float) -> None:
-    settings = DeliverySection(first_retry_seconds=first, max_retry_seconds=longest)
-    wait, next_wait = back_off(attempts, settings), back_off(attempts + 1, settings)
-    limit = timedelta(seconds=longest)
-    assert timedelta(0) < wait <= next_wait <= limit
-    assert next_wait == limit or next_wait == pytest.approx(wait * 2, rel=1e-3)
-    assert back_off(1, settings) == min(timedelta(seconds=first), limit)
-
-
-def test_a_whole_folder_of_many_kinds_goes_over_as_many_associations_as_it_takes(tmp_path: Path) -> None:
-    datasets = ct_datasets(tmp_path / "ct", 3)
-    for dataset, sop_class in zip(datasets, (CTImageStorage, MRImageStorage, ComprehensiveSRStorage), strict=True):
-        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = sop_class
-        dataset.save_as(tmp_path / f"{sop_class}.dcm")
-    with Archive() as archive:
-        peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
-        answers = list(send(peer, "CTIQA", sorted(tmp_path.glob("*.dcm")), 2))
-        assert all(answer.ok for answer in answers)
-        assert sorted(archive.kept) == sorted(str(pydicom.dcmread(a.path).SOPInstanceUID) for a in answers)

@@ -10,9 +10,10 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from ctiqa_node.ct.writer import SeriesTags, write_series
+from ctiqa_node.db.tables import OutputKind
 from ctiqa_node.dicom import ReceivedInstance
 
 
@@ -60,3 +61,19 @@ def received(dataset: Dataset, association_id: int | None = None) -> ReceivedIns
         transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
         association_id=association_id,
     )
+
+
+KINDS = {
+    OutputKind.STRUCTURED_REPORT: ComprehensiveSRStorage,
+    OutputKind.SUMMARY_PAGE: SecondaryCaptureImageStorage,
+}
+
+
+def result_files(folder: Path) -> Path:
+    """A folder with an `sr.dcm` and a `summary.dcm`: of the SOP Classes of results, whatever else they hold."""
+    datasets = ct_datasets(folder.with_name("source"), len(KINDS))
+    folder.mkdir()
+    for dataset, (kind, sop_class) in zip(datasets, KINDS.items(), strict=True):
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = sop_class
+        dataset.save_as(folder / f"{kind}.dcm")
+    return folder
