@@ -16,6 +16,8 @@ from ctiqa_node.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/ctiqa-node/config.yaml")
 CONFIG_VARIABLE = "CTIQA_CONFIG"
+NOT_SETTINGS = frozenset({CONFIG_VARIABLE, "CTIQA_DATA"})
+"""Variables of ours that say where something is; the tests read the second."""
 
 
 def _ae_title(value: str) -> str:
@@ -177,6 +179,7 @@ def load_config(path: Path | None = None) -> Config:
     Raises:
         ConfigError: the file cannot be read, or a key is unknown, or a value is not allowed; names each key's path.
     """
+    _refuse_unknown_variables()
     source = find_config(path)
     values = _read(source) if source else {}
     try:
@@ -186,6 +189,17 @@ def load_config(path: Path | None = None) -> Config:
         raise ConfigError("\n".join([f"The configuration in {where} cannot be used:", *_complaints(error)])) from error
     except SettingsError as error:
         raise ConfigError(f"An environment variable starting with CTIQA_ cannot be read: {error}") from error
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt section in a variable's name would otherwise be overlooked in silence."""
+    known = {f"CTIQA_{name.upper()}" for name in Config.model_fields}
+    for variable in os.environ:
+        if variable.startswith("CTIQA_") and variable not in NOT_SETTINGS and variable.split("__")[0] not in known:
+            raise ConfigError(
+                f"The environment variable {variable} names no setting; a name is CTIQA_<SECTION>__<KEY>, and "
+                f"the sections are {', '.join(name.upper() for name in Config.model_fields)}."
+            )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -95,6 +95,12 @@ class Spool:
                 yield str(entry.relative_to(self.root))
 
 
+def make_folder_durably(folder: Path) -> None:
+    """Make a folder that is still there after a power cut; it may be there already."""
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Put a whole file in place, or none: temporary file, fsync, rename, fsync of the folder."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")

@@ -40,7 +40,7 @@ from ctiqa_node.report.secondary_capture import secondary_capture
 from ctiqa_node.report.structured_report import structured_report
 from ctiqa_node.report.summary_page import summary_page
 from ctiqa_node.series import SeriesEvent, apply_event
-from ctiqa_node.spool import Spool, write_durably
+from ctiqa_node.spool import Spool, make_folder_durably, write_durably
 
 Stage = Callable[[float], None]
 
@@ -101,7 +101,7 @@ class Assessing:
         made = make_outputs(make_report(volume, assessed, revision, at, self._config))
         progress(0.95)
         folder = self._outputs / str(series_id)
-        folder.mkdir(exist_ok=True)
+        make_folder_durably(folder)
         rows = [self._write(folder, revision, output, at) for output in made]
         with self._database.write() as session:
             job = jobs.hold(session, job_id, worker)

@@ -118,3 +118,13 @@ def test_sigterm_finishes_what_is_being_received(make_series: MakeSeries, tmp_pa
         sender.join()
         assert len(sender.stored) == len(paths), "the association that was open was not served to its end"
         assert node.run("status").returncode == 2
+
+
+def test_sigterm_while_it_assesses_loses_nothing_and_counts_as_no_try(make_series: MakeSeries, tmp_path: Path) -> None:
+    with RunningNode(tmp_path / "node", worker={"max_attempts": 1}) as node:
+        assert all(answer.ok for answer in send(node.peer, "SENDER", make_series(16), 5))
+        eventually(lambda: node.ask("status")["series"].get("analysing"), 90)
+        assert node.stop(seconds=30) == 0
+        node.start()
+        (result,) = node.wait_for_end(1, ended={"analysed", "failed"})
+        assert (result["state"], result["revision"]) == ("analysed", 1)

@@ -194,6 +194,7 @@ def test_the_environment_wins_over_the_file_and_leaves_the_rest(
         ("CTIQA_NODE__PORT", "many", "node.port"),
         ("CTIQA_NODE__PROT", "104", "node.prot"),
         ("CTIQA_DESTINATIONS", "[not json", "CTIQA_"),
+        ("CTIQA_NODES__PORT", "104", "CTIQA_NODES__PORT names no setting; .* the sections are NODE, SPOOL"),
     ],
 )
 def test_a_bad_value_in_the_environment_is_refused(

@@ -39,8 +39,20 @@ def write_release(release: Release, out: Path) -> weights.WeightsFile:
 
 
 def read_release(file: weights.WeightsFile) -> Release:
-    """Read what `write_release` wrote; raises WeightsError when the file is not the one that was released."""
+    """Read what `write_release` wrote.
+
+    Raises WeightsError when the file is not the one that was released, or another version of this code wrote it.
+    """
     loaded = weights.load(file)
+    try:
+        return _release(loaded)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise weights.WeightsError(
+            f"The weights file {file.path} was written by another version of ctiqa-node ({error}). Install it again."
+        ) from error
+
+
+def _release(loaded: weights.Weights) -> Release:
     recipe = Recipe(**json.loads(loaded.metadata["recipe"]))
     network = N2qNetwork(recipe.channels, recipe.norm, recipe.dropout)
     network.load_state_dict(dict(loaded.tensors))

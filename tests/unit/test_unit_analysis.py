@@ -1,0 +1,66 @@
+"""The door to the models: what happens when one of them cannot be had."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctiqa_models import catalog
+from ctiqa_models.n2q.release import read_release
+from ctiqa_models.weights import WeightsError, WeightsFile, load, save, sha256_of
+from ctiqa_node.analysis import Analyst
+from ctiqa_node.ct.loader import load_series
+from ctiqa_node.ct.volume import CtVolume
+from ctiqa_node.ct.writer import write_series
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> CtVolume:
+    """A cylinder of noisy water, 30 cm wide."""
+    rows, columns = np.mgrid[:128, :128] - 63.5
+    disc = np.hypot(rows, columns) < 50
+    noise = np.random.default_rng(1).normal(40, 12, (6, 128, 128))
+    return load_series(write_series(np.where(disc, noise, -1000.0), (5.0, 3.0, 3.0), tmp_path / "ct"))
+
+
+def test_a_weights_file_with_a_wrong_hash_is_named_and_the_other_models_go_on(
+    volume: CtVolume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    released = catalog.N2Q_WEIGHTS
+    damaged = tmp_path / "n2q.safetensors"
+    shutil.copy(released.path, damaged)
+    with damaged.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x55")
+    monkeypatch.setattr(catalog, "N2Q_WEIGHTS", WeightsFile(damaged, released.sha256))
+    noise, n2q = Analyst("cpu", ["noise_level", "n2q"]).assess(volume, lambda share: None)
+    assert noise.model.status == "scored"
+    assert n2q.model.status == "not_scored"
+    assert n2q.model.reason == "its weights are missing or not the released ones; the node's log tells more"
+    logged = "".join(capsys.readouterr())
+    assert released.sha256 in logged
+    assert sha256_of(damaged) in logged
+
+
+def test_weights_of_another_version_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    released = load(catalog.N2Q_WEIGHTS)
+    other = save(tmp_path / "other.safetensors", dict(released.tensors), {**released.metadata, "recipe": '{"new": 1}'})
+    with pytest.raises(WeightsError, match="another version of ctiqa-node"):
+        read_release(other)
+
+
+def test_progress_runs_from_nought_to_one_over_all_models(volume: CtVolume) -> None:
+    shares: list[float] = []
+    Analyst("cpu", ["snr", "noise_level"]).assess(volume, shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert any(0 < share < 0.6 for share in shares)
+
+
+def test_the_same_volume_gives_the_same_numbers(volume: CtVolume) -> None:
+    analyst = Analyst("cpu", ["snr", "noise_level", "n2q"])
+    first, second = (analyst.assess(volume, lambda share: None) for _ in range(2))
+    assert [a.model.measurements for a in first] == [b.model.measurements for b in second]
