@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,6 +104,7 @@ class RunningNode:
         """The results, once at least so many series are there and all have come to an end."""
 
         def all_ended() -> list[dict[str, Any]] | None:
+            time.sleep(0.5)  # each look is a process of its own, and the node needs the processor
             found = self.ask("results", "--limit", "1000") or []
             return found if len(found) >= count and all(series["state"] in ended for series in found) else None
 
