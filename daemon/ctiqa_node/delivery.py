@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node.config import DeliverySection, Destination
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Delivery, DeliveryState, DeliveryTry, Output, Series, SeriesState, now
+from ctiqa_node.db.states import DeliveryState, SeriesState
+from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series, now
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import Answer, send
 from ctiqa_node.errors import CtiqaError

@@ -13,19 +13,8 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import (
-    Association,
-    AssociationOutcome,
-    Delivery,
-    DeliveryState,
-    Heartbeat,
-    Job,
-    JobState,
-    Output,
-    Series,
-    SeriesState,
-    now,
-)
+from ctiqa_node.db.states import AssociationOutcome, DeliveryState, JobState, SeriesState
+from ctiqa_node.db.tables import Association, Delivery, Heartbeat, Job, Output, Series, now
 from ctiqa_node.results import SeriesResult, latest_results
 from ctiqa_node.state import StateFolder
 

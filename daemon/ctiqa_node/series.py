@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
-from ctiqa_node.db.tables import Series, SeriesChange, SeriesState, now
+from ctiqa_node.db.states import SeriesState
+from ctiqa_node.db.tables import Series, SeriesChange, now
 from ctiqa_node.errors import CtiqaError
 
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ctiqa_node.db.tables import Association, Instance, InstanceState, Series
+from ctiqa_node.db.states import InstanceState
+from ctiqa_node.db.tables import Association, Instance, Series
 from ctiqa_node.results import SeriesResult, series_result
 
 

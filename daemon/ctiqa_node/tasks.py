@@ -21,18 +21,8 @@ from ctiqa_node.ct.loader import load_series
 from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import (
-    AssessmentRow,
-    ClassificationRow,
-    Delivery,
-    DeliveryState,
-    Job,
-    MeasurementRow,
-    Output,
-    OutputKind,
-    Series,
-    now,
-)
+from ctiqa_node.db.states import DeliveryState, OutputKind
+from ctiqa_node.db.tables import AssessmentRow, ClassificationRow, Delivery, Job, MeasurementRow, Output, Series, now
 from ctiqa_node.ingest import kept_instances, summary_of
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.report.content import DeviceInfo, Report

@@ -15,19 +15,17 @@ from pydicom.filereader import read_file_meta_info
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.session import Database
+from ctiqa_node.db.states import AssociationOutcome, DeliveryState, OutputKind
 from ctiqa_node.db.tables import (
     AssessmentRow,
     Association,
-    AssociationOutcome,
     ClassificationRow,
     Delivery,
-    DeliveryState,
     DeliveryTry,
     Heartbeat,
     Job,
     MeasurementRow,
     Output,
-    OutputKind,
     now,
 )
 from ctiqa_node.dicom import ReceivedInstance

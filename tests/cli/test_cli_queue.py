@@ -4,7 +4,8 @@ import pytest
 from cli_state import FAILED, NO_ANSWER, Run
 from sqlalchemy.orm import Session
 
-from ctiqa_node.db.tables import Delivery, DeliveryState, Job, JobState, SeriesState
+from ctiqa_node.db.states import DeliveryState, JobState, SeriesState
+from ctiqa_node.db.tables import Delivery, Job
 from ctiqa_node.state import StateFolder
 
 

@@ -14,7 +14,7 @@ from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from ctiqa_node.config import NodeSection
-from ctiqa_node.db.tables import AssociationOutcome
+from ctiqa_node.db.states import AssociationOutcome
 from ctiqa_node.dimse.storage_scp import StorageScp
 from ctiqa_node.errors import StateError
 from support.peers import associated, contexts_for, request, store

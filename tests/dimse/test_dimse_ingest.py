@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 
 from ctiqa_node.config import SeriesSection
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Instance, InstanceState, Job, Series, SeriesChange, SeriesState
+from ctiqa_node.db.states import InstanceState, SeriesState
+from ctiqa_node.db.tables import Instance, Job, Series, SeriesChange
 from ctiqa_node.dicom import ReceivedInstance
 from ctiqa_node.ingest import Ingest, Outcome
 from ctiqa_node.spool import Spool

@@ -13,16 +13,8 @@ from sqlalchemy import select
 
 from ctiqa_node.config import Config
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import (
-    Association,
-    AssociationOutcome,
-    Delivery,
-    DeliveryState,
-    Instance,
-    Job,
-    OutputKind,
-    SeriesState,
-)
+from ctiqa_node.db.states import AssociationOutcome, DeliveryState, OutputKind, SeriesState
+from ctiqa_node.db.tables import Association, Delivery, Instance, Job
 from ctiqa_node.db.tables import Series as SeriesRow
 from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.errors import StateError

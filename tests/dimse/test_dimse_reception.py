@@ -24,7 +24,8 @@ from pydicom.uid import (
 )
 
 from ctiqa_node.ct.writer import SeriesTags
-from ctiqa_node.db.tables import AssociationOutcome, InstanceState, SeriesChange, SeriesState
+from ctiqa_node.db.states import AssociationOutcome, InstanceState, SeriesState
+from ctiqa_node.db.tables import SeriesChange
 from ctiqa_node.jobs import embedded as jobs
 from support.peers import associated, contexts_for, store, store_encoded
 from support.reception import Reception

@@ -14,7 +14,8 @@ from pydicom import dcmread
 from sqlalchemy import select
 
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import AssessmentRow, Instance, InstanceState
+from ctiqa_node.db.states import InstanceState
+from ctiqa_node.db.tables import AssessmentRow, Instance
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import send
 from support.running_node import RunningNode

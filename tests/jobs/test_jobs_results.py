@@ -10,18 +10,15 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config, Destination, NodeSection, SpoolSection
 from ctiqa_node.db.session import Database
+from ctiqa_node.db.states import AssociationOutcome, DeliveryState, OutputKind, SeriesState
 from ctiqa_node.db.tables import (
     AssessmentRow,
     Association,
-    AssociationOutcome,
     Delivery,
-    DeliveryState,
     DeliveryTry,
     Heartbeat,
     MeasurementRow,
-    OutputKind,
     Series,
-    SeriesState,
     now,
 )
 from ctiqa_node.health import NODE_PROCESS, WORKER_PROCESS, Verdict, node_status

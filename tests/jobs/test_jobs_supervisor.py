@@ -16,7 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from ctiqa_node.config import Config, NodeSection, SeriesSection, WorkerSection
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Heartbeat, Job, JobState, SeriesState
+from ctiqa_node.db.states import JobState, SeriesState
+from ctiqa_node.db.tables import Heartbeat, Job
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.results import latest_results

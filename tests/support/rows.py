@@ -9,17 +9,8 @@ from pydicom.uid import generate_uid
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import (
-    Base,
-    Delivery,
-    DeliveryState,
-    Job,
-    Output,
-    OutputKind,
-    Series,
-    SeriesState,
-    now,
-)
+from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
+from ctiqa_node.db.tables import Base, Delivery, Job, Output, Series, now
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.series import SeriesEvent, apply_event
 

@@ -13,7 +13,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from ctiqa_node.ct.writer import SeriesTags, write_series
-from ctiqa_node.db.tables import OutputKind
+from ctiqa_node.db.states import OutputKind
 from ctiqa_node.dicom import ReceivedInstance
 
 

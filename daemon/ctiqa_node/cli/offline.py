@@ -20,7 +20,8 @@ from ctiqa_node.ct import headers
 from ctiqa_node.ct.loader import load_series
 from ctiqa_node.ct.selection import InstanceSummary, choose, summarise
 from ctiqa_node.ct.volume import CtVolume
-from ctiqa_node.db.tables import OutputKind, now
+from ctiqa_node.db.states import OutputKind
+from ctiqa_node.db.tables import now
 from ctiqa_node.errors import Rejected, RetryLater
 from ctiqa_node.report.text import as_text
 from ctiqa_node.report.uids import is_own_result

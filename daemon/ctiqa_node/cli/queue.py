@@ -16,7 +16,8 @@ from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Delivery, DeliveryState, Job, JobState, Series, SeriesState
+from ctiqa_node.db.states import DeliveryState, JobState, SeriesState
+from ctiqa_node.db.tables import Delivery, Job, Series
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.jobs import embedded as jobs
 

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database
-from ctiqa_node.db.tables import Series, SeriesState
+from ctiqa_node.db.states import SeriesState
+from ctiqa_node.db.tables import Series
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.results import ModelResult, SeriesResult, find_series, series_result
 

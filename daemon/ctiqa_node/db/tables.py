@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from ctiqa_node.db.states import AssociationOutcome, DeliveryState, InstanceState, JobState, OutputKind, SeriesState
+
 
 def now() -> datetime:
     """The present moment, in UTC."""
@@ -30,67 +32,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Give the zone back."""
         del dialect
         return None if value is None else value.replace(tzinfo=UTC)
-
-
-class SeriesState(StrEnum):
-    """Where a series stands."""
-
-    RECEIVING = "receiving"
-    COMPLETE = "complete"
-    ANALYSING = "analysing"
-    ANALYSED = "analysed"
-    DELIVERED = "delivered"
-    UNDELIVERED = "undelivered"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-    STALE = "stale"
-
-
-class AssociationOutcome(StrEnum):
-    """How an association ended."""
-
-    OPEN = "open"
-    RELEASED = "released"
-    ABORTED = "aborted"
-    REJECTED = "rejected"
-    LOST = "lost"
-    """The node stopped while it was open."""
-
-
-class InstanceState(StrEnum):
-    """What a received instance counts as."""
-
-    KEPT = "kept"
-    CONFLICT = "conflict"
-    """Its SOP Instance UID came before with other content; kept apart, never assessed."""
-
-
-class JobState(StrEnum):
-    """Where a job stands."""
-
-    TODO = "todo"
-    DOING = "doing"
-    DONE = "done"
-    FAILED = "failed"
-    SUPERSEDED = "superseded"
-    DROPPED = "dropped"
-
-
-class DeliveryState(StrEnum):
-    """Where the sending of one object to one destination stands."""
-
-    PENDING = "pending"
-    SENT = "sent"
-    FAILED = "failed"
-    SUPERSEDED = "superseded"
-    DROPPED = "dropped"
-
-
-class OutputKind(StrEnum):
-    """What an output is."""
-
-    STRUCTURED_REPORT = "sr"
-    SUMMARY_PAGE = "summary"
 
 
 def _words(enumeration: type[StrEnum]) -> Enum:

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DatabaseError
 
 from ctiqa_node.config import NodeSection
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Association, AssociationOutcome, now
+from ctiqa_node.db.states import AssociationOutcome
+from ctiqa_node.db.tables import Association, now
 from ctiqa_node.logs import get_logger
 
 log = get_logger(__name__)

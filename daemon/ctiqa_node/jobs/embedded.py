@@ -11,7 +11,8 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ctiqa_node.db.tables import Job, JobState, Series, SeriesState, now
+from ctiqa_node.db.states import JobState, SeriesState
+from ctiqa_node.db.tables import Job, Series, now
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.series import SeriesEvent, apply_event
 

@@ -1,0 +1,66 @@
+"""The words that the database uses for how things stand."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class SeriesState(StrEnum):
+    """Where a series stands."""
+
+    RECEIVING = "receiving"
+    COMPLETE = "complete"
+    ANALYSING = "analysing"
+    ANALYSED = "analysed"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    STALE = "stale"
+
+
+class AssociationOutcome(StrEnum):
+    """How an association ended."""
+
+    OPEN = "open"
+    RELEASED = "released"
+    ABORTED = "aborted"
+    REJECTED = "rejected"
+    LOST = "lost"
+    """The node stopped while it was open."""
+
+
+class InstanceState(StrEnum):
+    """What a received instance counts as."""
+
+    KEPT = "kept"
+    CONFLICT = "conflict"
+    """Its SOP Instance UID came before with other content; kept apart, never assessed."""
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    TODO = "todo"
+    DOING = "doing"
+    DONE = "done"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    DROPPED = "dropped"
+
+
+class DeliveryState(StrEnum):
+    """Where the sending of one object to one destination stands."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    DROPPED = "dropped"
+
+
+class OutputKind(StrEnum):
+    """What an output is."""
+
+    STRUCTURED_REPORT = "sr"
+    SUMMARY_PAGE = "summary"
