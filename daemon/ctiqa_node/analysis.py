@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 import torch
 
 from ctiqa_models import catalog
 from ctiqa_models.api import Assessment, Assessor, HuVolume, ModelIdentity, Progress, Status
-from ctiqa_models.weights import WeightsError
+from ctiqa_models.installed import Installed, find
+from ctiqa_models.weights import NotInstalledError, WeightsError
 from ctiqa_node.ct.volume import CtVolume
+from ctiqa_node.errors import Rejected
 from ctiqa_node.logs import get_logger
 from ctiqa_node.report.content import (
     ReportedClassification,
@@ -32,13 +36,16 @@ class Assessed:
 
 
 class Analyst:
-    """The models, loaded once. `device` is auto, cpu or cuda; `threads` the CPU threads, 0 for one for each core."""
+    """The models, loaded once. `device` is auto, cpu or cuda; `threads` the CPU threads, 0 for one for each core.
 
-    def __init__(self, device: str, names: Sequence[str], threads: int = 0) -> None:
+    `models` is the folder of the weights that the site imported.
+    """
+
+    def __init__(self, device: str, names: Sequence[str], threads: int = 0, models: Path | None = None) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.device = _usable_device(device)
-        self._assessors = [_load(name, self.device) for name in names]
+        self._assessors = [_load(name, self.device, models) for name in names]
 
     def assess(self, volume: CtVolume, progress: Callable[[float], None]) -> list[Assessed]:
         """Let every model assess the volume; `progress` gets the share done, 0–1."""
@@ -47,6 +54,60 @@ class Analyst:
         return [
             _timed(assessor, input_, _part(progress, index, count)) for index, assessor in enumerate(self._assessors)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModel:
+    """Weights that the site imported for one model of the catalog."""
+
+    model: str
+    label: str
+    architecture: str
+    source_file: str
+    source_sha256: str
+    installed_at: str
+    sha256: str
+
+
+def import_model(file: Path, kind: str, models: Path, at: datetime, label: str | None) -> InstalledModel:
+    """Import a public checkpoint (`kind`: tfkt-v2 or n2q) into the folder `models`.
+
+    Raises:
+        Rejected: the file cannot be read safely, or is not a checkpoint of this kind.
+        OSError: the file cannot be opened, or the weights cannot be written.
+    """
+    from ctiqa_models.importing import KINDS, import_checkpoint  # torchvision and timm: seconds, and only here
+
+    try:
+        return _installed_model(import_checkpoint(file, KINDS[kind], models, at, label))
+    except WeightsError as error:
+        raise Rejected(str(error)) from error
+
+
+def installed_models(models: Path) -> list[InstalledModel]:
+    """What the site has imported, in the order of the catalog.
+
+    Raises:
+        Rejected: a record in the folder cannot be read.
+    """
+    try:
+        found = [find(models, name) for name in catalog.INSTALLABLE]
+    except WeightsError as error:
+        raise Rejected(str(error)) from error
+    return [_installed_model(one) for one in found if one is not None]
+
+
+def _installed_model(installed: Installed) -> InstalledModel:
+    source = installed.provenance
+    return InstalledModel(
+        model=installed.model,
+        label=source.label,
+        architecture=source.architecture,
+        source_file=source.source_file,
+        source_sha256=source.source_sha256,
+        installed_at=source.installed_at,
+        sha256=installed.sha256,
+    )
 
 
 class _Unavailable:
@@ -70,9 +131,12 @@ def _usable_device(asked: str) -> str:
     return "cuda" if has_gpu and asked != "cpu" else "cpu"
 
 
-def _load(name: str, device: str) -> Assessor:
+def _load(name: str, device: str, models: Path | None) -> Assessor:
     try:
-        return catalog.assessors(device, [name])[0]
+        return catalog.assessors(device, [name], models)[0]
+    except NotInstalledError as error:
+        log.error("model not available", model=name, reason=str(error))
+        return _Unavailable(name, str(error))
     except WeightsError as error:
         log.error("model not available", model=name, reason=str(error))
         # The report goes to an archive, which need not know this machine's paths.

@@ -85,7 +85,12 @@ class WorkerSection(_Section):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     stall_seconds: Seconds = 300
-    assessors: tuple[Literal["snr", "brisque", "noise_level", "n2q"], ...] = ("snr", "brisque", "noise_level", "n2q")
+    assessors: tuple[Literal["snr", "brisque", "noise_level", "n2q", "tfkt", "n2q_imported"], ...] = (
+        "snr",
+        "brisque",
+        "noise_level",
+        "n2q",
+    )
 
 
 class ReportSection(_Section):

@@ -37,6 +37,11 @@ class StateFolder:
         return self.root / "outputs"
 
     @property
+    def models(self) -> Path:
+        """Weights that the site imported."""
+        return self.root / "models"
+
+    @property
     def lock(self) -> Path:
         """Held by the running node."""
         return self.root / "node.lock"
@@ -49,7 +54,7 @@ class StateFolder:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for folder in (self.spool, self.outputs):
+            for folder in (self.spool, self.outputs, self.models):
                 folder.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise StateError(

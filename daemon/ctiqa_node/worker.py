@@ -92,6 +92,7 @@ class Worker:
         self._database = Database(folder.database)
         self._spool = Spool(folder.spool, config.spool.min_free_mib << 20)
         self._outputs = folder.outputs
+        self._models = folder.models
         self._pulse = Pulse(self._database)
 
     def run(self) -> None:
@@ -113,7 +114,7 @@ class Worker:
         from ctiqa_node.tasks import Assessing
 
         settings = self._config.worker
-        analyst = Analyst(settings.device, settings.assessors, settings.threads)
+        analyst = Analyst(settings.device, settings.assessors, settings.threads, self._models)
         self._pulse.device = analyst.device
         log.info("worker ready", device=analyst.device)
         return Assessing(self._config, self._database, self._spool, self._outputs, analyst)

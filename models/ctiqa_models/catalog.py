@@ -1,4 +1,4 @@
-"""Every model and measure that ships: name, weights, licence; and how to make them."""
+"""Every model and measure that ships, with weights and licence, or that a site can install; and how to make them."""
 
 from __future__ import annotations
 
@@ -17,49 +17,64 @@ N2Q_WEIGHTS = WeightsFile(
 # torch and OpenCV take seconds to import: a maker imports them when its assessor is asked for, and not before.
 
 
-def _snr(_device: str) -> Assessor:
+def _snr(_device: str, _folder: Path | None) -> Assessor:
     from ctiqa_models.classical import Snr
 
     return Snr()
 
 
-def _brisque(_device: str) -> Assessor:
+def _brisque(_device: str, _folder: Path | None) -> Assessor:
     from ctiqa_models.classical import Brisque
 
     return Brisque()
 
 
-def _noise_level(_device: str) -> Assessor:
+def _noise_level(_device: str, _folder: Path | None) -> Assessor:
     from ctiqa_models.classical import NoiseLevel
 
     return NoiseLevel()
 
 
-def _n2q(device: str) -> Assessor:
+def _n2q(device: str, _folder: Path | None) -> Assessor:
     from ctiqa_models.n2q.assess import N2q
 
     return N2q(N2Q_WEIGHTS, device)
 
 
-_MAKERS: dict[str, Callable[[str], Assessor]] = {
-    "snr": _snr,
-    "brisque": _brisque,
-    "noise_level": _noise_level,
-    "n2q": _n2q,
-}
+def _tfkt(device: str, folder: Path | None) -> Assessor:
+    from ctiqa_models.tfkt.release import load_tfkt
 
-NAMES: tuple[str, ...] = tuple(_MAKERS)
-"""What can be asked for, in the order in which results are shown. Reading it imports no model."""
+    return load_tfkt(folder, device)
 
 
-def assessors(device: str = "auto", names: Sequence[str] | None = None) -> list[Assessor]:
-    """Make the assessors of these names (None: all), with their weights loaded and checked.
+def _n2q_imported(device: str, folder: Path | None) -> Assessor:
+    from ctiqa_models.n2q.public import load_n2q
 
-    `device` is "auto" (a GPU when there is one), "cpu" or "cuda". Raises ValueError for a name that is not in the
-    catalog, and WeightsError for weights that are not the released ones.
+    return load_n2q(folder, device)
+
+
+_Maker = Callable[[str, Path | None], Assessor]
+
+_SHIPPED: dict[str, _Maker] = {"snr": _snr, "brisque": _brisque, "noise_level": _noise_level, "n2q": _n2q}
+_INSTALLABLE: dict[str, _Maker] = {"tfkt": _tfkt, "n2q_imported": _n2q_imported}
+
+NAMES: tuple[str, ...] = tuple(_SHIPPED)
+"""What ships and can always be asked for, in the order in which results are shown. Reading it imports no model."""
+
+INSTALLABLE: tuple[str, ...] = tuple(_INSTALLABLE)
+"""What can be asked for once a site has installed weights for it."""
+
+
+def assessors(device: str = "auto", names: Sequence[str] | None = None, folder: Path | None = None) -> list[Assessor]:
+    """Make the assessors of these names (None: all that ship), with their weights loaded and checked.
+
+    `device` is "auto" (a GPU when there is one), "cpu" or "cuda"; `folder` is where the site's own weights lie. Raises
+    ValueError for a name that is not in the catalog, and WeightsError for weights that are missing, or not those that
+    were released or installed.
     """
+    makers = {**_SHIPPED, **_INSTALLABLE}
     wanted = NAMES if names is None else tuple(names)
-    unknown = [name for name in wanted if name not in _MAKERS]
+    unknown = [name for name in wanted if name not in makers]
     if unknown:
-        raise ValueError(f"no such model: {', '.join(unknown)}. There are: {', '.join(NAMES)}.")
-    return [_MAKERS[name](device) for name in wanted]
+        raise ValueError(f"no such model: {', '.join(unknown)}. There are: {', '.join(makers)}.")
+    return [makers[name](device, folder) for name in wanted]

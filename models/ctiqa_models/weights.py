@@ -16,12 +16,18 @@ class WeightsError(Exception):
     """A weights file is missing, damaged or not the one that was released; the message says what to do."""
 
 
+class NotInstalledError(WeightsError):
+    """A model that ships without weights was asked for and nobody has installed any; the message names no path."""
+
+
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """A safetensors file and the SHA-256 (hexadecimal) that it must have."""
+    """A safetensors file and the SHA-256 (hexadecimal) that it must have; how it came here, and how to get it again."""
 
     path: Path
     sha256: str
+    origin: str = "released"
+    remedy: str = "Install ctiqa-node again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +52,12 @@ def load(file: WeightsFile) -> Weights:
     from safetensors import safe_open
 
     if not file.path.is_file():
-        raise WeightsError(f"The weights file {file.path} is missing. Install ctiqa-node again.")
+        raise WeightsError(f"The weights file {file.path} is missing. {file.remedy}")
     found = sha256_of(file.path)
     if found != file.sha256:
         raise WeightsError(
-            f"The weights file {file.path} is not the one that was released: its SHA-256 should be {file.sha256} "
-            f"but is {found}. It is damaged or was replaced, and is not used. Install ctiqa-node again."
+            f"The weights file {file.path} is not the one that was {file.origin}: its SHA-256 should be {file.sha256} "
+            f"but is {found}. It is damaged or was replaced, and is not used. {file.remedy}"
         )
     with safe_open(file.path, framework="pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict

@@ -36,8 +36,8 @@ def test_the_headline_of_an_unscored_series_says_so(unscored_report, report):
 
 
 def test_the_headline_of_an_unknown_model_names_its_first_value(report):
-    model = replace(report.models[0], classifications=(), measurements=(ReportedMeasurement("tfkt_score", 3.1, "1"),))
-    assert headline(replace(report, models=(model,))) == "Tfkt score 3.10"
+    model = replace(report.models[0], classifications=(), measurements=(ReportedMeasurement("new_score", 3.1, "1"),))
+    assert headline(replace(report, models=(model,))) == "New score 3.10"
 
 
 def test_the_table_has_every_value_and_every_reason(report):

@@ -33,8 +33,8 @@ def test_no_two_names_of_today_share_a_code():
 
 
 def test_an_unknown_measurement_gets_a_readable_title_and_its_own_unit():
-    assert table.quantity("tfkt_score").title == "Tfkt score"
-    assert table.value_text("tfkt_score", 3.14159, "mGy") == "3.14 mGy"
+    assert table.quantity("new_score").title == "New score"
+    assert table.value_text("new_score", 3.14159, "mGy") == "3.14 mGy"
     assert table.unit_code("mGy").value == "mGy"
 
 

@@ -123,7 +123,7 @@ def test_an_unknown_key_is_refused_with_its_path_and_what_is_allowed(
         ("series: {quiet_seconds: 0}", "series.quiet_seconds", "greater than 0"),
         ("series: {quiet_seconds: .nan}", "series.quiet_seconds", "than"),
         ("worker: {device: tpu}", "worker.device", "'auto', 'cpu' or 'cuda'"),
-        ("worker: {assessors: [snr, magic]}", "worker.assessors.1", "'snr', 'brisque', 'noise_level' or 'n2q'"),
+        ("worker: {assessors: [snr, magic]}", "worker.assessors.1", "'n2q', 'tfkt' or 'n2q_imported'"),
         ("logging: {level: loud}", "logging.level", "'debug', 'info', 'warning' or 'error'"),
         ("node: 5", "node", "dictionary"),
         ("destinations: {name: a}", "destinations", "tuple"),

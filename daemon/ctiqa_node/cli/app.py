@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ctiqa_node.cli import assess, configuration, database, peers, queue, results, serve, status, version, why
+from ctiqa_node.cli import assess, configuration, database, model, peers, queue, results, serve, status, version, why
 from ctiqa_node.cli.console import print_failure
 from ctiqa_node.errors import ConfigError, CtiqaError, StateError
 
@@ -73,6 +73,7 @@ app.command()(assess.assess)
 app.command()(results.results)
 app.add_typer(queue.app, name="queue")
 app.command()(why.why)
+app.add_typer(model.app, name="model")
 app.add_typer(configuration.app, name="config")
 app.add_typer(database.app, name="db")
 app.command()(version.version)

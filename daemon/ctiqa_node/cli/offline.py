@@ -26,6 +26,7 @@ from ctiqa_node.errors import Rejected, RetryLater
 from ctiqa_node.report.text import as_text
 from ctiqa_node.report.uids import is_own_result
 from ctiqa_node.results import ClassificationResult, MeasurementResult, ModelResult, SliceResult
+from ctiqa_node.state import StateFolder
 from ctiqa_node.tasks import make_outputs, make_report
 
 
@@ -72,7 +73,8 @@ class Offline:
         self._config = config
         self._out = out
         worker = config.worker
-        self._analyst = Analyst(worker.device, worker.assessors, worker.threads)
+        models = StateFolder(config.node.state_dir).models
+        self._analyst = Analyst(worker.device, worker.assessors, worker.threads, models)
 
     def assess(self, series: SeriesFiles, number: int, progress: Callable[[float], None]) -> OfflineSeries:
         """Assess one series, and write its results to `series-NN` of the output folder, where there is one.

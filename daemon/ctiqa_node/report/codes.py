@@ -94,6 +94,60 @@ QUANTITIES = _quantities(
         "how much slices differ; lower is more even",
     ),
     Quantity(
+        "tfkt_score",
+        private_code("tfkt_score", "TFKT score"),
+        "TFKT score",
+        Better.HIGHER,
+        2,
+        "0 bad, 1 poor, 2 fair, 3 good, 4 excellent",
+        1.0,
+        4.0,
+    ),
+    Quantity(
+        "tfkt_spread",
+        private_code("tfkt_spread", "TFKT score spread"),
+        "TFKT spread",
+        Better.LOWER,
+        2,
+        "how much slices differ; lower is more even",
+    ),
+    Quantity(
+        "tfkt_minimum",
+        private_code("tfkt_minimum", "TFKT score of the worst slice"),
+        "TFKT minimum",
+        Better.HIGHER,
+        2,
+        "the score of the worst slice",
+        highest=4.0,
+    ),
+    Quantity(
+        "tfkt_median",
+        private_code("tfkt_median", "TFKT median score"),
+        "TFKT median",
+        Better.HIGHER,
+        2,
+        "half of the slices score below it",
+        highest=4.0,
+    ),
+    Quantity(
+        "n2q_imported_quality",
+        private_code("n2q_imp_quality", "N2Q quality, imported weights"),
+        "N2Q quality (imported)",
+        Better.HIGHER,
+        2,
+        "likeness to a full-dose image, 0 to 1; higher is better",
+        0.2,
+        1.0,
+    ),
+    Quantity(
+        "n2q_imported_quality_spread",
+        private_code("n2q_imp_spread", "N2Q quality spread, imported weights"),
+        "N2Q spread (imported)",
+        Better.LOWER,
+        3,
+        "how much slices differ; lower is more even",
+    ),
+    Quantity(
         "noise_level",
         private_code("noise_level", "Global noise level"),
         "Noise level",
@@ -121,12 +175,12 @@ QUANTITIES = _quantities(
 )
 
 # Which measurement says what the worst slice is, the first one that a series has.
-RANKED_BY = ("n2q_quality", "noise_level")
+RANKED_BY = ("n2q_quality", "tfkt_score", "n2q_imported_quality", "noise_level")
 
 _EVALUATIONS = {"n2q_dose": private_code("n2q_dose", "Dose class of a virtual reference scanner")}
 _EVALUATION_TITLES = {"n2q_dose": "Dose class"}
 EVALUATION_READINGS = {"n2q_dose": "share of a virtual reference scanner's dose"}
-_MODEL_TITLES = {"n2q": "N2Q", "snr": "SNR", "brisque": "BRISQUE"}
+_MODEL_TITLES = {"n2q": "N2Q", "n2q_imported": "N2Q (imported)", "tfkt": "TFKT", "snr": "SNR", "brisque": "BRISQUE"}
 
 _UNITS = {
     "1": ("no units", ""),

@@ -11,7 +11,7 @@ from ctiqa_node.report.measurement_groups import left_out_slices
 from ctiqa_node.report.notable import NotableSlice, ranking
 
 _SHORT_HASH = 8
-_HEADLINE = {"n2q_quality": "N2Q quality", "noise_level": "noise"}
+_HEADLINE = {"n2q_quality": "N2Q quality", "tfkt_score": "TFKT score", "noise_level": "noise"}
 
 
 @dataclass(frozen=True, slots=True)

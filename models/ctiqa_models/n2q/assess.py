@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ctiqa_models.api import (
     Assessment,
@@ -20,17 +18,18 @@ from ctiqa_models.api import (
     QualityMaps,
     Status,
 )
+from ctiqa_models.device import device_of
 from ctiqa_models.n2q.body import Anatomy, find_anatomy, measure
 from ctiqa_models.n2q.domain import Objection
 from ctiqa_models.n2q.evaluate import predict
-from ctiqa_models.n2q.network import DOSE_CLASSES
+from ctiqa_models.n2q.network import DOSE_CLASSES, N2qNetwork
 from ctiqa_models.n2q.preprocess import SIZE, to_matrix
 from ctiqa_models.n2q.release import read_release
+from ctiqa_models.plausible import LEAST_SHARE, Gate, finite_hu, odd_shape, why_not
 from ctiqa_models.weights import WeightsFile
 
 _CHUNK = 8
-_LEAST_SHARE = 0.5
-_SQUARE = 0.02
+_VERDICT = "are unlike the adult chests and abdomens that the model was trained on"
 _SUMMARY = (
     "Mean over soft tissue of the structural similarity to a full-dose slice that a U-Net predicts from the slice "
     "alone (Noise2Quality, N2Q), and its dose class relative to a virtual reference scanner."
@@ -47,30 +46,35 @@ class _Findings:
     objections: dict[int, Objection] = field(default_factory=dict)
 
 
-class N2q:
-    """Noise2Quality as an Assessor.
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """A network in evaluation mode, the gate before it, and how its results are called."""
 
-    Measures `n2q_quality` per slice and for the series (unit 1, 0–1: the predicted SSIM, averaged over the soft tissue
-    of the body) and `n2q_quality_spread` (standard deviation over slices); classifies `n2q_dose`, all five classes, the
-    likeliest first; paints `n2q_map`, 256×256, where slices that were left out stay 0.
+    network: N2qNetwork
+    channels: int
+    gate: Gate
+    identity: ModelIdentity
+    verdict: str
+    """What is said of the slices when most of them were left out."""
+    has_dose_classes: bool = True
 
-    Slices unlike those in training are left out; when fewer than half remain the volume is not scored. `device` is
-    "auto" (a GPU when there is one), "cpu", "cuda" or any other that torch knows. Raises WeightsError.
+
+class MapAssessor:
+    """An N2Q network as an Assessor; NAME is that of its identity.
+
+    Measures `NAME_quality` per slice and for the series (unit 1, 0–1: the predicted SSIM, averaged over the soft tissue
+    of the body) and `NAME_quality_spread` (standard deviation over slices); classifies `NAME_dose`, all five classes,
+    the likeliest first; paints `NAME_map`, 256×256, where slices that were left out stay 0.
+
+    Slices to which the gate objects are left out; when fewer than half remain the volume is not scored. `device` is
+    "auto" (a GPU when there is one), "cpu", "cuda" or any other that torch knows.
     """
 
-    def __init__(self, file: WeightsFile, device: str = "auto") -> None:
-        release = read_release(file)
-        self._device = torch.device(_device_name(device))
-        self._network = release.network.to(self._device)
-        self._channels = release.recipe.channels
-        self._domain = release.domain
-        self._identity = ModelIdentity(
-            name="n2q",
-            version=release.recipe.version,
-            summary=_SUMMARY,
-            trained_on=release.trained_on,
-            weights_sha256=file.sha256,
-        )
+    def __init__(self, equipment: Equipment, device: str = "auto") -> None:
+        self._device = device_of(device)
+        self._network = equipment.network.to(self._device)
+        self._equipment = equipment
+        self._identity = equipment.identity
 
     @property
     def identity(self) -> ModelIdentity:
@@ -80,35 +84,32 @@ class N2q:
     def assess(self, volume: HuVolume, progress: Progress) -> Assessment:
         """Assess one volume, a few slices at a time; NOT_SCORED with a reason when it is unlike the training data."""
         count = len(volume.hu)
-        odd_shape = _odd_shape(volume)
-        if odd_shape:
-            return self._not_scored(odd_shape)
+        reason = odd_shape(volume)
+        if reason:
+            return self._not_scored(reason)
         findings = _Findings(np.zeros((count, SIZE, SIZE), dtype=np.uint8))
         for start in range(0, count, _CHUNK):
             self._assess_chunk(volume, start, findings)
             progress(min(start + _CHUNK, count) / count)
-        if len(findings.quality) < max(1, _LEAST_SHARE * count):
-            return self._not_scored(_why_not(findings.objections.values(), count))
+        if len(findings.quality) < max(1, LEAST_SHARE * count):
+            return self._not_scored(why_not(findings.objections.values(), count, self._equipment.verdict))
         return self._scored(findings)
 
     def _assess_chunk(self, volume: HuVolume, start: int, findings: _Findings) -> None:
         """Judge the slices from `start` on, and send those in the domain through the network."""
-        raw = np.nan_to_num(
-            volume.hu[start : start + _CHUNK].astype(np.float32), nan=-1024.0, posinf=3071.0, neginf=-1024.0
-        )
-        hu = to_matrix(torch.from_numpy(raw))
+        hu = to_matrix(finite_hu(volume, start, _CHUNK))
         field_of_view_mm = volume.spacing_mm[1] * volume.hu.shape[1]
         accepted: dict[int, Anatomy] = {}
         for offset, one in enumerate(hu.numpy()):
             anatomy = find_anatomy(one)
-            objection = self._domain.objection(measure(one, anatomy, field_of_view_mm))
+            objection = self._equipment.gate.objection(measure(one, anatomy, field_of_view_mm))
             if objection:
                 findings.objections[start + offset] = objection
             else:
                 accepted[offset] = anatomy
         if not accepted:
             return
-        quality, doses = predict(self._network, hu[list(accepted)].to(self._device), self._channels)
+        quality, doses = predict(self._network, hu[list(accepted)].to(self._device), self._equipment.channels)
         findings.doses.extend(doses.cpu().numpy())
         for (offset, anatomy), painted in zip(accepted.items(), quality.cpu().numpy(), strict=True):
             findings.maps[start + offset] = np.rint(painted * 255)
@@ -116,17 +117,19 @@ class N2q:
 
     def _scored(self, findings: _Findings) -> Assessment:
         values = np.asarray(list(findings.quality.values()))
+        name = self._identity.name
         series = (
-            Measurement("n2q_quality", float(values.mean()), "1"),
-            Measurement("n2q_quality_spread", float(values.std()), "1"),
+            Measurement(f"{name}_quality", float(values.mean()), "1"),
+            Measurement(f"{name}_quality_spread", float(values.std()), "1"),
         )
-        slices = tuple(Measurement("n2q_quality", value, "1", index) for index, value in findings.quality.items())
+        slices = tuple(Measurement(f"{name}_quality", value, "1", index) for index, value in findings.quality.items())
+        doses = np.mean(findings.doses, axis=0)
         return Assessment(
             identity=self._identity,
             status=Status.SCORED,
             measurements=series + slices,
-            classifications=tuple(_dose_classes(np.mean(findings.doses, axis=0))),
-            maps=QualityMaps("n2q_map", findings.maps),
+            classifications=tuple(_dose_classes(name, doses)) if self._equipment.has_dose_classes else (),
+            maps=QualityMaps(f"{name}_map", findings.maps),
             unscored_slices={index: objection.sentence for index, objection in findings.objections.items()},
         )
 
@@ -134,33 +137,25 @@ class N2q:
         return Assessment(identity=self._identity, status=Status.NOT_SCORED, reason=reason)
 
 
-def _device_name(device: str) -> str:
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+class N2q(MapAssessor):
+    """Noise2Quality with the weights that ship (or others that `train` wrote). Raises WeightsError."""
+
+    def __init__(self, file: WeightsFile, device: str = "auto") -> None:
+        release = read_release(file)
+        identity = ModelIdentity(
+            name="n2q",
+            version=release.recipe.version,
+            summary=_SUMMARY,
+            trained_on=release.trained_on,
+            weights_sha256=file.sha256,
+        )
+        super().__init__(
+            Equipment(release.network, release.recipe.channels, release.domain, identity, _VERDICT), device
+        )
 
 
-def _odd_shape(volume: HuVolume) -> str | None:
-    """Why the slices' shape is one that training never saw."""
-    rows, columns = volume.hu.shape[1:]
-    height, width = rows * volume.spacing_mm[1], columns * volume.spacing_mm[2]
-    if abs(height / width - 1) > _SQUARE:
-        return f"the slices measure {width:.0f} × {height:.0f} mm, and the model has only seen square ones"
-    return None
-
-
-def _why_not(objections: Iterable[Objection], count: int) -> str:
-    """A sentence about the commonest objection."""
-    everyone = list(objections)
-    commonest = Counter(objection.feature for objection in everyone).most_common(1)[0][0]
-    example = next(objection.sentence for objection in everyone if objection.feature == commonest)
-    return (
-        f"{len(everyone)} of {count} slices are unlike the adult chests and abdomens that the model was trained on; "
-        f"most often: {example}"
-    )
-
-
-def _dose_classes(probabilities: npt.NDArray[np.float32]) -> Iterator[Classification]:
+def _dose_classes(name: str, probabilities: npt.NDArray[np.float32]) -> Iterator[Classification]:
     """All classes, the likeliest first."""
     for index in np.argsort(-probabilities):
-        yield Classification("n2q_dose", f"{DOSE_CLASSES[index]:.0%}".replace("%", " %"), float(probabilities[index]))
+        share = f"{DOSE_CLASSES[index]:.0%}".replace("%", " %")
+        yield Classification(f"{name}_dose", share, float(probabilities[index]))

@@ -20,10 +20,14 @@ class N2qNetwork(nn.Module):
 
     `norm` "instance" is the published one, which rescales every feature of every image and so erases the amplitude of
     the noise; "batch" keeps it and is what ships. `channels` is 1 (the slice) or 2 (with its high-pass residue).
+    `align_corners` is how the decoder enlarges: the public notebook aligns the corner pixels, what ships does not.
     """
 
-    def __init__(self, channels: int = 2, norm: Norm = "batch", dropout: float = 0.25) -> None:
+    def __init__(
+        self, channels: int = 2, norm: Norm = "batch", dropout: float = 0.25, *, align_corners: bool = False
+    ) -> None:
         super().__init__()
+        self._align_corners = align_corners
         widths = (channels, *_LEVELS)
         self.encoder = nn.ModuleList(
             _level(before, after, norm, dropout) for before, after in zip(widths, _LEVELS, strict=False)
@@ -44,7 +48,7 @@ class N2qNetwork(nn.Module):
         pooled = functional.max_pool2d(features, 2)
         logits: torch.Tensor = self.dose(pooled.mean(dim=(2, 3)))
         for level, skip in zip(self.decoder, skips[-2::-1], strict=True):
-            grown = functional.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+            grown = functional.interpolate(features, scale_factor=2, mode="bilinear", align_corners=self._align_corners)
             features = level(torch.cat((grown, skip), dim=1))
         return torch.tanh(self.paint(features)), logits
 

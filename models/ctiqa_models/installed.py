@@ -1,0 +1,103 @@
+"""Weights that a site installed itself: for each model a safetensors file, and a small JSON that vouches for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ctiqa_models.weights import NotInstalledError, WeightsError, WeightsFile, sha256_of
+
+if TYPE_CHECKING:  # torch takes seconds to import, and listing what is installed needs none of it
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where weights came from, and what they are."""
+
+    architecture: str
+    """Which code the tensors belong to: `tfkt-v2-public`, `n2q-public`, or `tfkt` for our own."""
+    label: str
+    """What results call them, as the model's version."""
+    source_file: str
+    """The name of the file that was imported; empty for weights that were trained here."""
+    source_sha256: str
+    installed_at: str
+    """ISO 8601, UTC."""
+    trained_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The installed weights of one model of the catalog."""
+
+    model: str
+    sha256: str
+    provenance: Provenance
+
+
+def _record_path(folder: Path, model: str) -> Path:
+    return folder / f"{model}.json"
+
+
+def weights_path(folder: Path, model: str) -> Path:
+    """The weights file of a model."""
+    return folder / f"{model}.safetensors"
+
+
+def install(
+    folder: Path,
+    model: str,
+    tensors: Mapping[str, torch.Tensor],
+    provenance: Provenance,
+    extra: Mapping[str, str] | None = None,
+) -> Installed:
+    """Write a model's weights as they are, and the JSON beside them; what was installed before is replaced.
+
+    Each file is written under another name first, so that a full disk leaves what was there. `extra` joins the metadata
+    in the safetensors file. Raises OSError.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = weights_path(folder, model)
+    part = path.with_suffix(".part")
+    try:
+        save_file(
+            {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
+            part,
+            metadata={"model": model, **asdict(provenance), **(extra or {})},
+        )
+        installed = Installed(model, sha256_of(part), provenance)
+        record = _record_path(folder, model).with_suffix(".json.part")
+        record.write_text(json.dumps(asdict(installed), indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+        record.replace(_record_path(folder, model))
+    finally:
+        part.unlink(missing_ok=True)
+    return installed
+
+
+def find(folder: Path | None, model: str) -> Installed | None:
+    """What is installed for a model; None without a folder, or when nothing is. WeightsError for a broken record."""
+    record = None if folder is None else _record_path(folder, model)
+    if record is None or not record.is_file():
+        return None
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        provenance = Provenance(**{field.name: str(content["provenance"][field.name]) for field in fields(Provenance)})
+        return Installed(str(content["model"]), str(content["sha256"]), provenance)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{record} cannot be read ({error}). Import the weights again.") from error
+
+
+def require(folder: Path | None, model: str, why: str) -> tuple[Installed, WeightsFile]:
+    """What is installed for a model, and its file; NotInstalledError with the sentence `why` when nothing is."""
+    found = find(folder, model)
+    if found is None or folder is None:
+        raise NotInstalledError(why)
+    remedy = "Import it again with `ctiqa-node model import`."
+    return found, WeightsFile(weights_path(folder, model), found.sha256, "imported", remedy)
