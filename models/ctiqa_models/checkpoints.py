@@ -46,14 +46,27 @@ def build_with(
     written_by: str,
     theirs: Callable[[str], str] = str,
 ) -> Network:
-    """Make a network and give it these weights as float32; evaluation mode.
+    """Make a network and give it these weights; see `load_into`.
 
-    Nothing is initialised at random first, and nothing is copied, so that a large network costs its size once.
-    `theirs` turns a name of the network into that of the checkpoint. Raises WeightsError with the checkpoint's first
-    names that are missing, unexpected, of another shape or not finite.
+    Nothing is initialised at random first, so that a large network costs its size once. The network must keep all that
+    it has in its state dict, as torchvision's do.
     """
     with torch.device("meta"):
         network = make()
+    return load_into(network, tensors, written_by, theirs)
+
+
+def load_into(
+    network: Network,
+    tensors: Mapping[str, torch.Tensor],
+    written_by: str,
+    theirs: Callable[[str], str] = str,
+) -> Network:
+    """Give a network these weights, as float32 and without copying them, and switch it to evaluation.
+
+    `theirs` turns a name of the network into that of the checkpoint. Raises WeightsError with the checkpoint's first
+    names that are missing, unexpected, of another shape or not finite.
+    """
     expected = network.state_dict()
     _compare({theirs(name): tensor for name, tensor in expected.items()}, tensors, written_by)
     network.load_state_dict({name: _as_used(tensors[theirs(name)]) for name in expected}, assign=True)

@@ -98,7 +98,7 @@ def make_cnn(config: TfktConfig) -> EfficientNet:
 
 
 def make_swin(config: TfktConfig) -> SwinTransformerV2:
-    """S: the map [z, 1, 64, 64] to one number, in patches of 4×4, windows of 8 (4 where the map is smaller)."""
+    """S: the map [z, 1, 64, 64] to one number, in patches of 4×4, windows of 8 (4 and 2 where the map is so small)."""
     shape = config.swin
     swin = SwinTransformerV2(
         img_size=MAP_SIDE,

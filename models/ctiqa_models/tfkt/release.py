@@ -10,7 +10,7 @@ from torch import nn
 
 from ctiqa_models import weights
 from ctiqa_models.api import ModelIdentity
-from ctiqa_models.checkpoints import build_with
+from ctiqa_models.checkpoints import load_into
 from ctiqa_models.installed import Installed, Provenance, install, require
 from ctiqa_models.tfkt import public
 from ctiqa_models.tfkt.assess import Tfkt
@@ -24,8 +24,8 @@ NONE_INSTALLED = (
     "`ctiqa-node model import`, or train some"
 )
 _SUMMARY = (
-    "Quality score of slices, 0 bad to 4 excellent, as radiologists gave it to low-dose abdominal CT; a CNN trained "
-    "on natural images, and a transformer on its features (Task-Focused Knowledge Transfer, TFKT)."
+    "Quality score of slices, 0 bad to 4 excellent, on the scale of LDCTIQAC 2023, by a CNN and a transformer on its "
+    "features (Task-Focused Knowledge Transfer, TFKT)."
 )
 
 
@@ -62,4 +62,4 @@ def _network(installed: Installed, loaded: weights.Weights) -> nn.Module:
         raise weights.WeightsError(
             f"The installed TFKT weights do not say what network they are of ({error})."
         ) from error
-    return build_with(lambda: TfktNetwork(config), loaded.tensors, f"TFKT, {config.variant}, {config.size}")
+    return load_into(TfktNetwork(config), loaded.tensors, f"TFKT, {config.variant}, {config.size}")

@@ -1,0 +1,134 @@
+"""`model import` and `model ls`, and imported weights on their way into values and reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from cli_state import Run, body
+
+from ctiqa_models.installed import Provenance
+from ctiqa_models.tfkt.config import TfktConfig
+from ctiqa_models.tfkt.network import TfktNetwork
+from ctiqa_models.tfkt.release import install_trained
+from ctiqa_models.weights import sha256_of
+from ctiqa_node.ct.writer import write_series
+from support.public_checkpoints import n2q_checkpoint
+
+MODELS = Path("state") / "models"
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    """A checkpoint of the N2Q notebook."""
+    file = tmp_path / "mayo.pth"
+    torch.save(n2q_checkpoint(), file)
+    return file
+
+
+@pytest.fixture
+def with_assessors(config_file: Path) -> Path:
+    """The configuration, with both models that need imported weights."""
+    config_file.write_text(config_file.read_text() + "worker: {assessors: [snr, tfkt, n2q_imported]}\n")
+    return config_file
+
+
+def test_an_import_tells_what_it_did_and_what_to_do(run: Run, notebook: Path, tmp_path: Path) -> None:
+    done = run("model", "import", str(notebook), "--as", "n2q", "--name", "mayo-2022")
+    assert done.exit_code == 0, done.stderr
+    weights = tmp_path / MODELS / "n2q_imported.safetensors"
+    assert "mayo.pth is imported as n2q_imported, called mayo-2022." in done.stdout
+    assert sha256_of(notebook) in done.stdout
+    assert sha256_of(weights) in done.stdout
+    assert "put n2q_imported into worker.assessors and restart the node" in done.stdout
+
+
+def test_what_was_imported_is_listed(run: Run, notebook: Path, tmp_path: Path) -> None:
+    assert "No weights were imported" in run("model", "ls").stdout
+    assert run("model", "ls", "--json").json == []
+    run("model", "import", str(notebook), "--as", "n2q")
+    label = f"imported-{sha256_of(notebook)[:8]}"
+    table = run("model", "ls").stdout
+    assert "n2q_imported" in table
+    assert label in table
+    (listed,) = run("model", "ls", "--json").json
+    assert listed["label"] == label
+    assert listed["source_file"] == "mayo.pth"
+    assert listed["sha256"] == sha256_of(tmp_path / MODELS / "n2q_imported.safetensors")
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_and_nothing_is_left(
+    run: Run, notebook: Path, tmp_path: Path
+) -> None:
+    refused = run("model", "import", str(notebook), "--as", "tfkt-v2")
+    assert refused.exit_code == 1
+    assert "not weights of the public TFKT V2 code; missing: effnetv2l.features.0.0.weight" in refused.stderr
+    assert "unexpected: dconv_down1.0.weight" in refused.stderr
+    assert list((tmp_path / MODELS).iterdir()) == []
+
+
+def test_wrong_usage_is_refused_before_anything_is_read(run: Run, notebook: Path) -> None:
+    assert run("model", "import", str(notebook), "--as", "vgg").exit_code == 2
+    assert run("model", "import", str(notebook)).exit_code == 2
+    assert run("model", "import", str(notebook) + "x", "--as", "n2q").exit_code == 2
+    badly_named = run("model", "import", str(notebook), "--as", "n2q", "--name", "a b")
+    assert badly_named.exit_code == 2
+    assert "--name" in badly_named.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(run: Run, notebook: Path, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / MODELS).write_text("in the way")
+    refused = run("model", "import", str(notebook), "--as", "n2q")
+    assert refused.exit_code == 2
+    assert "Traceback" not in refused.stderr
+    assert str(tmp_path / "state") in refused.stderr
+
+
+def test_a_damaged_record_is_named(run: Run, notebook: Path, tmp_path: Path) -> None:
+    run("model", "import", str(notebook), "--as", "n2q")
+    (tmp_path / MODELS / "n2q_imported.json").write_text("{")
+    refused = run("model", "ls")
+    assert refused.exit_code == 1
+    assert "n2q_imported.json cannot be read" in refused.stderr
+
+
+def test_without_imported_weights_the_report_says_what_is_missing(
+    run: Run, with_assessors: Path, tmp_path: Path
+) -> None:
+    write_series(body(6), (5, 4, 4), tmp_path / "ct")
+    (series,) = run("assess", str(tmp_path / "ct"), "--json").json
+    by_name = {model["model"]: model for model in series["models"]}
+    assert by_name["snr"]["status"] == "scored"
+    assert by_name["tfkt"]["status"] == by_name["n2q_imported"]["status"] == "not_scored"
+    assert by_name["tfkt"]["reason"].startswith("no weights for TFKT have been published, and none are installed")
+
+
+def test_installed_weights_appear_in_values_report_and_page(
+    run: Run, with_assessors: Path, notebook: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    source = Provenance("tfkt", "try-1", "", "", "2026-01-02T03:04:05+00:00", "random numbers")
+    tfkt = install_trained(tmp_path / MODELS, TfktNetwork(TfktConfig()), source)
+    run("model", "import", str(notebook), "--as", "n2q", "--name", "mayo-2022")
+    write_series(body(6), (5, 4, 4), tmp_path / "ct")
+    done = run("assess", str(tmp_path / "ct"), "--out", str(tmp_path / "out"), "--json")
+    (series,) = done.json
+    by_name = {model["model"]: model for model in series["models"]}
+    assert by_name["tfkt"]["weights_sha256"] == tfkt.sha256
+    assert len(by_name["tfkt"]["slices"]) == 6
+    values = {m["name"]: m["value"] for m in by_name["tfkt"]["measurements"]}
+    assert set(values) == {"tfkt_score", "tfkt_spread", "tfkt_minimum", "tfkt_median"}
+    assert 0 <= values["tfkt_minimum"] <= values["tfkt_median"] <= 4
+    assert by_name["n2q_imported"]["version"] == "mayo-2022"
+    report = (tmp_path / "out" / "series-01" / "report.txt").read_text()
+    for text in (
+        "TFKT score: ",
+        "TFKT score of the worst slice: ",
+        "N2Q quality, imported weights: ",
+        "random numbers",
+    ):
+        assert text in report
+    assert (tmp_path / "out" / "series-01" / "summary.png").stat().st_size > 10_000
+    assert "TFKT score" in run("assess", str(tmp_path / "ct")).stdout

@@ -1,0 +1,170 @@
+"""The TFKT assessor: slices to scores, what is left out, and what a site has installed."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import nn
+
+from ctiqa_models import catalog
+from ctiqa_models.api import Assessment, HuVolume, ModelIdentity, Status
+from ctiqa_models.installed import Provenance, find
+from ctiqa_models.tfkt.assess import Tfkt
+from ctiqa_models.tfkt.config import TfktConfig
+from ctiqa_models.tfkt.network import TfktNetwork
+from ctiqa_models.tfkt.preprocess import network_input
+from ctiqa_models.tfkt.release import install_trained
+from ctiqa_models.weights import NotInstalledError, WeightsError
+
+SPACING = (5.0, 3.0, 3.0)
+IDENTITY = ModelIdentity("tfkt", "1", "A score.", "nothing")
+PROVENANCE = Provenance("tfkt", "try-1", "", "", "2026-01-02T03:04:05+00:00", "random numbers")
+
+
+class ShareOfBody(nn.Module):
+    """Scores a slice by how much of it is brighter than fat: a network whose answers can be foreseen."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        assert image.shape[1:] == (1, 512, 512)
+        return 10 * (image > 0.65).float().mean(dim=(1, 2, 3)) - 1
+
+
+class NoNumber(nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(image),), torch.nan)
+
+
+def _disc(radius_mm: float, hu: float = 40.0) -> npt.NDArray[np.float32]:
+    y, x = (np.mgrid[:128, :128] - 63.5) * SPACING[1]
+    return np.where(np.hypot(x, y) < radius_mm, hu, -1000.0).astype(np.float32)
+
+
+def _series(*slices: npt.NDArray[np.float32]) -> HuVolume:
+    return HuVolume(np.stack(slices), SPACING)
+
+
+def _assess(volume: HuVolume, network: nn.Module | None = None) -> Assessment:
+    return Tfkt(network or ShareOfBody(), IDENTITY, "cpu").assess(volume, lambda share: None)
+
+
+def _values(assessment: Assessment) -> dict[str, float]:
+    assert assessment.status is Status.SCORED, assessment.reason
+    return {m.name: m.value for m in assessment.measurements if m.slice_index is None}
+
+
+def test_a_series_has_mean_spread_minimum_and_median_of_its_slices() -> None:
+    assessment = _assess(_series(*(_disc(radius) for radius in (80, 90, 100, 110, 120, 130))))
+    scores = [m.value for m in assessment.measurements if m.slice_index is not None]
+    area = [10 * np.pi * radius**2 / 384**2 - 1 for radius in (80, 90, 100, 110, 120, 130)]
+    assert scores == pytest.approx(np.clip(area, 0, 4), abs=0.1)
+    values = _values(assessment)
+    assert list(values) == ["tfkt_score", "tfkt_spread", "tfkt_minimum", "tfkt_median"]
+    assert values["tfkt_score"] == pytest.approx(np.mean(scores))
+    assert values["tfkt_spread"] == pytest.approx(np.std(scores))
+    assert values["tfkt_minimum"] == min(scores)
+    assert values["tfkt_median"] == pytest.approx(np.median(scores))
+
+
+def test_scores_stay_on_the_scale() -> None:
+    assessment = _assess(_series(_disc(50), _disc(185)))
+    assert [m.value for m in assessment.measurements if m.slice_index is not None] == [0, 4]
+
+
+def test_slices_without_a_body_are_left_out_and_the_reason_told() -> None:
+    assessment = _assess(_series(_disc(100), np.full((128, 128), -1000, np.float32), _disc(20), _disc(100), _disc(100)))
+    assert [m.slice_index for m in assessment.measurements if m.slice_index is not None] == [0, 3, 4]
+    assert assessment.unscored_slices == {
+        1: "no body was found in the slice",
+        2: "the body measures 12 cm², too little to judge",
+    }
+
+
+@pytest.mark.parametrize(
+    ("volume", "network", "words"),
+    [
+        (_series(*[_disc(1)] * 4), None, "4 of 4 slices cannot be judged; most often: no body was found in the slice"),
+        (_series(*[np.full((128, 128), np.nan, np.float32)] * 2), None, "no body was found"),
+        (_series(*[_disc(100, 1500.0)] * 2), None, "the soft-tissue share of the body is"),
+        (_series(_disc(100)), NoNumber(), "1 of 1 slices cannot be judged; most often: the network's answer was not"),
+        (HuVolume(_disc(100)[None, ::2], SPACING), None, "the slices measure 384 × 192 mm"),
+    ],
+    ids=["air", "not a number", "bone", "no answer", "not square"],
+)
+def test_a_volume_that_cannot_be_judged_is_not_scored(volume: HuVolume, network: nn.Module | None, words: str) -> None:
+    assessment = _assess(volume, network)
+    assert assessment.status is Status.NOT_SCORED
+    assert assessment.reason is not None
+    assert words in assessment.reason
+    assert assessment.measurements == ()
+
+
+def test_progress_is_told_every_few_slices() -> None:
+    shares: list[float] = []
+    Tfkt(ShareOfBody(), IDENTITY, "cpu").assess(_series(*[_disc(100)] * 9), shares.append)
+    assert shares == pytest.approx([4 / 9, 8 / 9, 1])
+
+
+@pytest.mark.parametrize("variant", ["v1", "v2"])
+def test_a_network_that_was_trained_here_scores_as_it_did(tmp_path: Path, variant: str) -> None:
+    torch.manual_seed(1)
+    network = TfktNetwork(TfktConfig(variant=variant)).eval()  # type: ignore[arg-type] # parametrised with its literals
+    with torch.no_grad():
+        for parameter in network.swin.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    installed = install_trained(tmp_path, network, PROVENANCE)
+    tfkt = catalog.assessors("cpu", ["tfkt"], tmp_path)[0]
+    identity = tfkt.identity
+    assert (identity.name, identity.version, identity.trained_on) == ("tfkt", "try-1", "random numbers")
+    assert identity.weights_sha256 == installed.sha256
+    volume = _series(_disc(100), _disc(120, 60.0))
+    with torch.inference_mode():
+        expected = network(network_input(torch.from_numpy(volume.hu))).clamp(0, 4)
+    found = [m.value for m in tfkt.assess(volume, lambda share: None).measurements if m.slice_index is not None]
+    assert found == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tfkt", "n2q_imported"])
+def test_without_installed_weights_the_sentence_says_what_to_do(tmp_path: Path, name: str) -> None:
+    for folder in (None, tmp_path, tmp_path / "none"):
+        with pytest.raises(NotInstalledError, match="installed; import a checkpoint") as refused:
+            catalog.assessors("cpu", [name], folder)
+        assert str(tmp_path) not in str(refused.value)
+
+
+def test_installed_weights_that_were_replaced_are_refused(tmp_path: Path) -> None:
+    install_trained(tmp_path, TfktNetwork(TfktConfig()), PROVENANCE)
+    with (tmp_path / "tfkt.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x55")
+    with pytest.raises(WeightsError, match=r"not the one that was imported.*Import it again"):
+        catalog.assessors("cpu", ["tfkt"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"architecture": "tfkt-v9"}, "architecture 'tfkt-v9'"), ({"label": None}, None)],
+)
+def test_a_record_that_tells_nonsense_is_refused(tmp_path: Path, change: dict[str, str], words: str | None) -> None:
+    install_trained(tmp_path, TfktNetwork(TfktConfig()), PROVENANCE)
+    record = tmp_path / "tfkt.json"
+    content = json.loads(record.read_text())
+    content["provenance"].update(change)
+    if words is None:
+        del content["provenance"]["label"]
+    record.write_text(json.dumps(content))
+    with pytest.raises(WeightsError, match=words or r"tfkt\.json cannot be read .*Import the weights again"):
+        catalog.assessors("cpu", ["tfkt"], tmp_path)
+
+
+def test_what_was_installed_is_found_again(tmp_path: Path) -> None:
+    installed = install_trained(tmp_path, TfktNetwork(TfktConfig()), PROVENANCE)
+    assert find(tmp_path, "tfkt") == installed
+    assert find(tmp_path, "n2q_imported") is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tfkt.json", "tfkt.safetensors"]
+    assert datetime.datetime.fromisoformat(installed.provenance.installed_at).tzinfo is not None
