@@ -82,14 +82,18 @@ def install(
 
 
 def find(folder: Path | None, model: str) -> Installed | None:
-    """What is installed for a model; None without a folder, or when nothing is. WeightsError for a broken record."""
-    record = None if folder is None else _record_path(folder, model)
-    if record is None or not record.is_file():
+    """What is installed for a model; None without a folder, or when nothing is. WeightsError for an unusable record."""
+    if folder is None:
         return None
+    record = _record_path(folder, model)
     try:
+        if not record.is_file():
+            return None
         content = json.loads(record.read_text(encoding="utf-8"))
         provenance = Provenance(**{field.name: str(content["provenance"][field.name]) for field in fields(Provenance)})
         return Installed(str(content["model"]), str(content["sha256"]), provenance)
+    except OSError as error:
+        raise WeightsError(f"{record} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{record} cannot be read ({error}). Import the weights again.") from error
 

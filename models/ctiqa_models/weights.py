@@ -51,9 +51,12 @@ def load(file: WeightsFile) -> Weights:
     """
     from safetensors import safe_open
 
-    if not file.path.is_file():
-        raise WeightsError(f"The weights file {file.path} is missing. {file.remedy}")
-    found = sha256_of(file.path)
+    try:
+        if not file.path.is_file():
+            raise WeightsError(f"The weights file {file.path} is missing. {file.remedy}")
+        found = sha256_of(file.path)
+    except OSError as error:
+        raise WeightsError(f"The weights file {file.path} cannot be read: {error.strerror}.") from error
     if found != file.sha256:
         raise WeightsError(
             f"The weights file {file.path} is not the one that was {file.origin}: its SHA-256 should be {file.sha256} "

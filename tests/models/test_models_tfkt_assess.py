@@ -15,12 +15,15 @@ from torch import nn
 from ctiqa_models import catalog
 from ctiqa_models.api import Assessment, HuVolume, ModelIdentity, Status
 from ctiqa_models.installed import Provenance, find
+from ctiqa_models.n2q.body import find_anatomy, measure
+from ctiqa_models.n2q.preprocess import to_matrix
+from ctiqa_models.plausible import PlainGate
 from ctiqa_models.tfkt.assess import Tfkt
 from ctiqa_models.tfkt.config import TfktConfig
 from ctiqa_models.tfkt.network import TfktNetwork
 from ctiqa_models.tfkt.preprocess import network_input
 from ctiqa_models.tfkt.release import install_trained
-from ctiqa_models.weights import NotInstalledError, WeightsError
+from ctiqa_models.weights import NotInstalledError, WeightsError, WeightsFile, load
 
 SPACING = (5.0, 3.0, 3.0)
 IDENTITY = ModelIdentity("tfkt", "1", "A score.", "nothing")
@@ -168,3 +171,25 @@ def test_what_was_installed_is_found_again(tmp_path: Path) -> None:
     assert find(tmp_path, "n2q_imported") is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tfkt.json", "tfkt.safetensors"]
     assert datetime.datetime.fromisoformat(installed.provenance.installed_at).tzinfo is not None
+
+
+def test_a_record_and_a_file_that_the_system_refuses_are_told_in_a_sentence(tmp_path: Path) -> None:
+    refused = tmp_path / ("x" * 300)  # too long for a file system, whoever asks
+    with pytest.raises(WeightsError, match=r"tfkt\.json cannot be read: File name too long"):
+        find(refused, "tfkt")
+    with pytest.raises(WeightsError, match="cannot be read: File name too long"):
+        load(WeightsFile(refused, "0" * 64))
+
+
+@pytest.mark.data
+def test_no_real_slice_of_a_trunk_is_left_out(ctiqa_data: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    processing = pytest.importorskip("pydicom.pixels.processing")
+    files = sorted((ctiqa_data / "slices").glob("*.dcm"))[::10]
+    assert len(files) > 20
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        hu = processing.apply_rescale(dataset.pixel_array, dataset).astype(np.float32)
+        small = to_matrix(torch.from_numpy(hu)[None])[0].numpy()
+        features = measure(small, find_anatomy(small), float(dataset.PixelSpacing[0]) * len(hu))
+        assert PlainGate().objection(features) is None, file.name
