@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -57,8 +58,8 @@ def install(
 ) -> Installed:
     """Write a model's weights as they are, and the JSON beside them; what was installed before is replaced.
 
-    Each file is written under another name first, so that a full disk leaves what was there. `extra` joins the metadata
-    in the safetensors file. Raises OSError.
+    Each file is written under another name first, so that a full disk leaves what was there. What root installs belongs
+    to whom the folder above belongs. `extra` joins the metadata in the safetensors file. Raises OSError.
     """
     from safetensors.torch import save_file
 
@@ -74,11 +75,20 @@ def install(
         installed = Installed(model, sha256_of(part), provenance)
         record = _record_path(folder, model).with_suffix(".json.part")
         record.write_text(json.dumps(asdict(installed), indent=2) + "\n", encoding="utf-8")
+        for made in (folder, part, record):
+            _hand_over(made, folder.parent)
         part.replace(path)
         record.replace(_record_path(folder, model))
     finally:
         part.unlink(missing_ok=True)
     return installed
+
+
+def _hand_over(made: Path, example: Path) -> None:
+    """Give a file that root made to the owner of `example`; the node must be able to read it and is not root."""
+    if os.geteuid() == 0:
+        owner = example.stat()
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def find(folder: Path | None, model: str) -> Installed | None:

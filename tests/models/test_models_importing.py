@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,18 @@ def test_importing_again_replaces_what_was_there(tmp_path: Path) -> None:
     second = import_checkpoint(file, KINDS["n2q"], tmp_path / "models", NOW, "two")
     assert first.sha256 != second.sha256
     assert catalog.assessors("cpu", ["n2q_imported"], tmp_path / "models")[0].identity.version == "two"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_imports_belongs_to_the_owner_of_the_state_folder(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 4711, 4712)
+    save_file(n2q_checkpoint(), tmp_path / "n2q.safetensors")
+    import_checkpoint(tmp_path / "n2q.safetensors", KINDS["n2q"], state / "models", NOW)
+    made = [state / "models", *(state / "models").iterdir()]
+    assert len(made) == 3
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(4711, 4712)}
 
 
 def test_a_refused_checkpoint_leaves_what_was_installed(tmp_path: Path) -> None:
