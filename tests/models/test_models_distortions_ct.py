@@ -138,6 +138,16 @@ def test_angular_modulation_lowers_noise_in_the_centre_as_theory_has_it() -> Non
     assert float(shaped / flat) == pytest.approx(expected, rel=0.05)
 
 
+def test_modulation_along_z_evens_the_noise_of_slices_out() -> None:
+    pair = take_projections(torch.cat([_ellipse(110, 90), _ellipse(160, 120)]), _PIXEL_MM)
+    thin_and_thick = _often(pair, 6)
+    flat, even = (
+        _centre(_error(thin_and_thick, Acquisition(0.5, modulation_along_z=strength))) for strength in (0.0, 1.0)
+    )
+    assert float(flat[1::2].std() / flat[::2].std()) > 1.5
+    assert float(even[1::2].std() / even[::2].std()) == pytest.approx(1.0, abs=0.06)
+
+
 def test_modulation_shares_the_dose_out_and_adds_none() -> None:
     sinograms = torch.rand(4, 12, 40, generator=torch.Generator().manual_seed(3)) * 5
     assert torch.allclose(share_of_views(sinograms, 0.5).mean(dim=1), torch.ones(4))

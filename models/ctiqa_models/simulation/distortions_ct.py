@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ctiqa_models.simulation.dose import REFERENCE_SCANNER, ReferenceScanner, count_error, project
-from ctiqa_models.simulation.exposure import share_of_views
+from ctiqa_models.simulation.exposure import share_of_slices, share_of_views
 from ctiqa_models.simulation.projector import (
     MU_WATER_PER_MM,
     STANDARD,
@@ -41,13 +41,14 @@ class Acquisition:
 
     `dose` is a fraction of the scanner's full dose, shared out over the `views` that are taken (a divisor of the
     scanner's; None for all): fewer views bring streaks, not more noise. `angular_modulation` (0–1) gives views through
-    more tissue more of it.
+    more tissue more of it, `modulation_along_z` (0–1) slices with more tissue; `dose` is the mean of all then.
     """
 
     dose: float = 1.0
     views: int | None = None
     kernel: Kernel = STANDARD
     angular_modulation: float = 0.0
+    modulation_along_z: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse a scan without X-rays or views."""
@@ -103,6 +104,7 @@ def degrade(
     if math.isfinite(dose):
         photons = projections.scanner.photons(dose * step, projections.geometry)
         share = share_of_views(clean, acquisition.angular_modulation)[..., None]
+        share = share * share_of_slices(clean, acquisition.modulation_along_z)[:, None, None]
         error = count_error(clean, photons * share, projections.scanner.electronic_noise, generator)
     changed = projections.hu + _reconstruct(error, few, acquisition.kernel)
     kernel = own_kernel or acquisition.kernel

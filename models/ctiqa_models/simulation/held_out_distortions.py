@@ -28,7 +28,7 @@ _METAL_RADIUS_MM = (1.5, 2.5, 4.0, 6.0, 9.0)
 _SMOOTHING_HU = (15.0, 30.0, 60.0, 120.0, 240.0)
 _SMOOTHING_MM = (1.0, 1.5, 2.0, 3.0, 4.0)
 
-_METAL_MU_PER_MM = 0.24
+_METAL_MU_PER_MM = 0.25
 """Titanium at about 70 keV: 0.55 cm²/g · 4.5 g/cm³ (NIST XCOM), in 1/mm."""
 _HARDENING = 0.35
 _BODY_HU = -500.0
@@ -135,7 +135,7 @@ def _bodies(projections: Projections) -> list[_Body]:
         if not len(rows):
             raise ValueError("metal needs a body to lie in, and a slice shows none")
         x, y = columns.double() - centre, rows.double() - centre
-        # The spread is robust against a table; a filled ellipse of half axis a has a spread of a/2.
+        # A filled ellipse of half axis a has a spread of a/2, and a table moves that less than it moves an outline.
         pixel_mm = projections.geometry.pixel_mm
         bodies.append(_Body(float(x.mean()) * pixel_mm, float(y.mean()) * pixel_mm, 2 * float(x.std()) * pixel_mm))
     return bodies
