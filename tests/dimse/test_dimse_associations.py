@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pynetdicom.association import Association
 from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import Verification
 
 from ctiqa_node.config import NodeSection
 from ctiqa_node.db.states import AssociationOutcome

@@ -289,7 +289,7 @@ def _replace_element(body: bytes, tag_and_vr: bytes, value: bytes) -> bytes:
 def _with(instance: object, content: bytes) -> object:
     from dataclasses import replace
 
-    return replace(instance, part10=content)  # type: ignore[type-var]
+    return replace(instance, part10=content)
 
 
 def _tree(folder: Path) -> set[str]:

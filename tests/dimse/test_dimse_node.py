@@ -34,7 +34,7 @@ def _config(tmp_path: Path, **node: Any) -> Config:
         series={"quiet_seconds": 0.5},
         spool={"min_free_mib": 0},
         worker={"device": "cpu", "threads": 1, "assessors": ["snr"]},
-    )  # type: ignore[arg-type]
+    )
 
 
 def _database(config: Config) -> Database:

@@ -23,17 +23,17 @@ def simulated_hu() -> npt.NDArray[np.float32]:
 
 @pytest.fixture
 def make_series(simulated_hu: npt.NDArray[np.float32], tmp_path: Path) -> MakeSeries:
-    """Write the simulated slices as a new series; arguments become its tags. `slices` takes the first ones only."""
+    """Write so many of the simulated slices as a new series, from the first again when they are used up."""
     made = 0
 
     def make(slices: int = 16, **tags: object) -> list[Path]:
         nonlocal made
         made += 1
         return write_series(
-            simulated_hu[:slices],
+            np.resize(simulated_hu, (slices, *simulated_hu.shape[1:])),
             _SPACING,
             tmp_path / f"series-{made}",
-            tags=SeriesTags(**tags),  # type: ignore[arg-type]
+            tags=SeriesTags(**tags),
         )
 
     return make

@@ -47,7 +47,7 @@ class Sender:
 
 
 def test_killed_while_it_receives_and_while_it_assesses(make_series: MakeSeries, tmp_path: Path) -> None:
-    paths = make_series(16)
+    paths = make_series(64)
     port = free_port()
     with Orthanc(tmp_path / "orthanc") as archive:
         node = RunningNode(
@@ -110,7 +110,7 @@ def test_a_killed_worker_is_replaced_and_the_receiver_does_not_notice(make_serie
 
 
 def test_sigterm_finishes_what_is_being_received(make_series: MakeSeries, tmp_path: Path) -> None:
-    paths = make_series(16)
+    paths = make_series(64)
     with RunningNode(tmp_path / "node", series={"quiet_seconds": 60}) as node:
         sender = Sender(node.peer)
         sender.start(paths)
@@ -123,7 +123,7 @@ def test_sigterm_finishes_what_is_being_received(make_series: MakeSeries, tmp_pa
 
 def test_sigterm_while_it_assesses_loses_nothing_and_counts_as_no_try(make_series: MakeSeries, tmp_path: Path) -> None:
     with RunningNode(tmp_path / "node", worker={"max_attempts": 1}) as node:
-        assert all(answer.ok for answer in send(node.peer, "SENDER", make_series(16), 5))
+        assert all(answer.ok for answer in send(node.peer, "SENDER", make_series(64), 5))
         eventually(lambda: node.ask("status")["series"].get("analysing"), 90)
         assert node.stop(seconds=30) == 0
         node.start()

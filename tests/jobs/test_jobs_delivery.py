@@ -321,7 +321,7 @@ def test_a_courier_survives_what_nobody_expected(
         calls.append(arguments)
         if len(calls) == 1:
             raise ZeroDivisionError
-        return send(*arguments)  # type: ignore[arg-type]
+        return send(*arguments)
 
     monkeypatch.setattr("ctiqa_node.delivery.send", send_badly_at_first)
     with Archive() as archive:

@@ -58,7 +58,7 @@ def supervise(
     def make(**worker: object) -> Supervisor:
         config = Config(
             node=NodeSection(state_dir=folder.root),
-            worker=WorkerSection(**{"device": "cpu", "threads": 1, "assessors": ("snr",), **worker}),  # type: ignore[arg-type]
+            worker=WorkerSection(**{"device": "cpu", "threads": 1, "assessors": ("snr",), **worker}),
         )
         made.append(Supervisor(config, database))
         made[-1]._pause = 0.05

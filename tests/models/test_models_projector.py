@@ -70,7 +70,7 @@ def test_a_ray_through_a_disc_is_as_long_as_its_chord(x: float, y: float, radius
         assert float(sinogram[view].sum() * pixel) == pytest.approx(math.pi * radius**2, rel=0.01)
 
 
-@pytest.mark.parametrize("kernel", [SMOOTH, STANDARD, SHARP, Kernel(None)])
+@pytest.mark.parametrize("kernel", [SMOOTH, STANDARD, SHARP, Kernel(None), Kernel(None, boost=1.5)])
 def test_a_body_comes_back_with_its_hounsfield_units(kernel: Kernel) -> None:
     geometry = ParallelGeometry(views=360, detectors=256, pixel_mm=1.4, size=256)
     hu = torch.full((1, 256, 256), -1000.0, dtype=torch.float64)
@@ -102,6 +102,8 @@ def test_numbers_that_describe_no_scanner_are_refused() -> None:
         ParallelGeometry(views=0, detectors=10, pixel_mm=1.0, size=10)
     with pytest.raises(ValueError, match="cutoff"):
         Kernel(0.0)
+    with pytest.raises(ValueError, match="boost"):
+        Kernel(1.0, boost=-0.1)
     geometry = ParallelGeometry(views=4, detectors=8, pixel_mm=1.0, size=8)
     with pytest.raises(ValueError, match=r"mu must be \[z, 8, 8\]"):
         forward(torch.zeros(8, 8), geometry)

@@ -190,3 +190,10 @@ def test_wrapped_text_fits_its_width_and_its_lines(text, lines, width):
 def test_at_most_two_curves_are_drawn_the_ranking_one_first(report):
     assert plotted(report) == ["n2q_quality", "noise_level"]
     assert plotted(replace(report, models=())) == []
+
+
+def test_a_class_that_is_unlikelier_than_the_others_together_is_no_headline(report):
+    flat = tuple(replace(c, probability=0.2) for c in report.models[0].classifications)
+    models = (replace(report.models[0], classifications=flat), *report.models[1:])
+    assert headline(replace(report, models=models)) == "N2Q quality 0.83, noise 14.2 HU"
+    assert any("(20 % likely)" in row.value for row in table_rows(replace(report, models=models)))

@@ -57,7 +57,7 @@ class Reception:
         """All rows of a table, in the order in which they came."""
         assert issubclass(table, Base)
         with self.database.read() as session:
-            return session.scalars(select(table).order_by(table.id)).all()  # type: ignore[attr-defined]
+            return session.scalars(select(table).order_by(table.id)).all()
 
     def associations(self) -> Sequence[Association]:
         return self.rows(Association)

@@ -81,7 +81,7 @@ QUANTITIES = _quantities(
         "N2Q quality",
         Better.HIGHER,
         2,
-        "likeness to a full-dose image, 0 to 1; higher is better",
+        "likeness to full dose with this kernel, 0 to 1; higher is better",
         0.2,
         1.0,
     ),

@@ -11,6 +11,7 @@ from ctiqa_node.report.measurement_groups import left_out_slices
 from ctiqa_node.report.notable import NotableSlice, ranking
 
 _SHORT_HASH = 8
+_LIKELIER_THAN_NOT = 0.5
 _HEADLINE = {"n2q_quality": "N2Q quality", "tfkt_score": "TFKT score", "noise_level": "noise"}
 
 
@@ -31,7 +32,10 @@ def headline(report: Report) -> str:
         if name in series:
             parts.append(f"{title} {table.value_text(name, series[name].value, series[name].unit)}")
     for model in report.scored:
-        parts.extend(_class_text(name, best) for name, best in _decisions(model))
+        # A class that is less likely than all others together is no headline; the table has it with its probability.
+        parts.extend(
+            _class_text(name, best) for name, best in _decisions(model) if best.probability > _LIKELIER_THAN_NOT
+        )
     if not parts and series:
         first = next(iter(series.values()))
         parts.append(f"{table.quantity(first.name).title} {table.value_text(first.name, first.value, first.unit)}")

@@ -83,7 +83,8 @@ def _histogram(hu: FloatArray, size: tuple[int, int]) -> _Counts:
     tissue &= minimum_filter(values, size) >= _NO_OTHER_TISSUE_HU[0]
     tissue &= maximum_filter(values, size) <= _NO_OTHER_TISSUE_HU[1]
     deviations = np.sqrt(np.maximum(variance[tissue], 0.0))
-    return np.histogram(deviations, _BIN_EDGES_HU)[0].astype(np.float64)
+    counts: _Counts = np.histogram(deviations, _BIN_EDGES_HU)[0].astype(np.float64)
+    return counts
 
 
 def _mode(counts: _Counts) -> float:

@@ -1,1 +1,1 @@
-"""The physics behind training and tests: projector, dose, and a phantom to scan."""
+"""The physics behind training and tests: a phantom, a projector, dose, distortions of CT and photographs, labels."""

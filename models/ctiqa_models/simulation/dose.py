@@ -64,20 +64,27 @@ def noise_of_sinogram(
     kernel: Kernel = STANDARD,
     scanner: ReferenceScanner = REFERENCE_SCANNER,
 ) -> torch.Tensor:
-    """FBP(noisy) − FBP(clean) in HU, [z, size, size], at a fraction `dose` (> 0) of the scanner's full dose.
-
-    Counts are Poisson around N·exp(−p), plus Gaussian read-out noise (Žabić et al. 2013, doi:10.1118/1.4771949, without
-    the correlations that they add). A starved element counts as one photon.
-    """
+    """FBP(noisy) − FBP(clean) in HU, [z, size, size], at a fraction `dose` (> 0) of the scanner's full dose."""
     if not dose > 0:
         raise ValueError(f"dose must be a positive fraction of full dose: {dose}")
-    photons = scanner.photons(dose, geometry)
-    counts = torch.poisson(photons * torch.exp(-sinogram), generator=generator)
-    read_out = torch.randn(counts.shape, generator=generator, dtype=counts.dtype, device=counts.device)
-    counts += scanner.electronic_noise * read_out
-    error = math.log(photons) - torch.log(counts.clamp(min=1.0)) - sinogram
+    error = count_error(sinogram, scanner.photons(dose, geometry), scanner.electronic_noise, generator)
     # FBP is linear, so the reconstruction of the error is the error of the reconstruction.
     return filtered_back_projection(error, geometry, kernel) * (1000.0 / MU_WATER_PER_MM)
+
+
+def count_error(
+    sinogram: torch.Tensor, photons: torch.Tensor | float, electronic_noise: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Measured minus true line integrals when `photons` leave the tube towards each element of `sinogram`.
+
+    Counts are Poisson around N·exp(−p), plus Gaussian read-out noise (Žabić et al. 2013, doi:10.1118/1.4771949, without
+    the correlations that they add). A starved element counts as one photon. `photons` broadcasts over `sinogram`.
+    """
+    sent = torch.as_tensor(photons, dtype=sinogram.dtype, device=sinogram.device)
+    counts = torch.poisson(sent * torch.exp(-sinogram), generator=generator)
+    read_out = torch.randn(counts.shape, generator=generator, dtype=counts.dtype, device=counts.device)
+    counts += electronic_noise * read_out
+    return sent.log() - torch.log(counts.clamp(min=1.0)) - sinogram
 
 
 def noise_image(

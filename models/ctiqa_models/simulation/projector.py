@@ -47,15 +47,27 @@ class ParallelGeometry:
 class Kernel:
     """A convolution kernel: the Ram-Lak ramp under a Hann window that reaches 0 at `cutoff` × Nyquist.
 
-    A low cutoff is a smooth (soft-tissue) kernel, a high one a sharp kernel; None is the bare ramp.
+    A low cutoff is a smooth (soft-tissue) kernel, a high one a sharp kernel; None is the bare ramp. Sharp kernels of
+    scanners enhance edges as well: `boost` multiplies the window by 1 + boost · (f / Nyquist)².
     """
 
     cutoff: float | None
+    boost: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a window of no width."""
+        """Refuse a window of no width, and a boost that is none."""
         if self.cutoff is not None and not self.cutoff > 0:
             raise ValueError(f"cutoff must be positive or None: {self.cutoff}")
+        if self.boost < 0:
+            raise ValueError(f"boost must not be negative: {self.boost}")
+
+    def window(self, frequency: torch.Tensor) -> torch.Tensor:
+        """The factor on the ramp at each `frequency`, given as a share of Nyquist (0–1)."""
+        boosted = 1 + self.boost * frequency**2
+        if self.cutoff is None:
+            return boosted
+        hann = 0.5 + 0.5 * torch.cos(math.pi * frequency / self.cutoff)
+        return torch.where(frequency < self.cutoff, hann * boosted, torch.zeros_like(hann))
 
 
 SMOOTH = Kernel(0.6)
@@ -150,12 +162,8 @@ def _ramp(length: int, pixel_mm: float, like: torch.Tensor) -> torch.Tensor:
 
 
 def _window(length: int, kernel: Kernel, like: torch.Tensor) -> torch.Tensor:
-    """The kernel's apodisation over the frequencies 0 … Nyquist."""
-    frequency = torch.linspace(0, 1, length // 2 + 1, dtype=like.dtype, device=like.device)
-    if kernel.cutoff is None:
-        return torch.ones_like(frequency)
-    hann = 0.5 + 0.5 * torch.cos(math.pi * frequency / kernel.cutoff)
-    return torch.where(frequency < kernel.cutoff, hann, torch.zeros_like(hann))
+    """The kernel's window over the frequencies 0 … Nyquist."""
+    return kernel.window(torch.linspace(0, 1, length // 2 + 1, dtype=like.dtype, device=like.device))
 
 
 def _expect(tensor: torch.Tensor, shape: tuple[int, int], name: str) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from ctiqa_models.api import HuVolume
 from ctiqa_models.simulation.dose import REFERENCE_SCANNER, ReferenceScanner, noise_of_sinogram, project
+from ctiqa_models.simulation.exposure import share_of_slices
 from ctiqa_models.simulation.phantom import anatomy, slice_spacing_mm
 from ctiqa_models.simulation.projector import STANDARD, Kernel, filtered_back_projection, mu_to_hu
 
@@ -75,13 +76,9 @@ def simulate_series(
 
 def _doses(sinograms: torch.Tensor, scan: Scan) -> torch.Tensor:
     """The dose of each slice, [z]: their mean is the scan's dose before `dose_factors`."""
-    middle = sinograms.shape[2] // 2
-    width = max(1, sinograms.shape[2] // 20)
-    # The variance of noise in the centre goes with the mean of 1/counts over the rays through it.
-    needed = sinograms[:, :, middle - width : middle + width].exp().mean(dim=(1, 2))
-    share = needed**scan.tube_current_modulation
+    share = share_of_slices(sinograms, scan.tube_current_modulation)
     factors = torch.tensor(scan.dose_factors or (1.0,), dtype=share.dtype)
-    return scan.dose_fraction * share / share.mean() * factors
+    return scan.dose_fraction * share * factors
 
 
 def _outside_circle(size: int) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,34 @@
+"""The conformance statement stays true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
+
+from ctiqa_node.dimse import contexts, storage_scp
+from ctiqa_node.report.codes import PRIVATE_SCHEME
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "conformance.md").read_text()
+
+
+def test_the_page_lists_the_transfer_syntaxes_that_are_accepted() -> None:
+    listed = re.findall(r"\| (1\.2\.840\.10008[0-9.]+) \|", PAGE)
+    assert sorted(listed) == sorted(contexts.TRANSFER_SYNTAXES)
+
+
+def test_every_accepted_storage_context_has_all_of_them() -> None:
+    storage = [context for context in contexts.accepted() if context.abstract_syntax != "1.2.840.10008.1.1"]
+    assert {CTImageStorage, EnhancedCTImageStorage} <= {context.abstract_syntax for context in storage}
+    assert all(set(context.transfer_syntax) == set(contexts.TRANSFER_SYNTAXES) for context in storage)
+
+
+def test_the_page_lists_the_statuses_and_names_of_the_code() -> None:
+    statuses = (
+        storage_scp.SUCCESS, storage_scp.OUT_OF_RESOURCES, storage_scp.DATASET_MISMATCH,
+        storage_scp.CANNOT_UNDERSTAND, storage_scp.PROCESSING_FAILURE,
+    )  # fmt: skip
+    assert re.findall(r"^\| (0x[0-9A-F]{4}) \|", PAGE, re.MULTILINE) == [f"0x{status:04X}" for status in statuses]
+    assert storage_scp.IMPLEMENTATION_CLASS_UID in PAGE
+    assert f"`{PRIVATE_SCHEME}`" in PAGE
