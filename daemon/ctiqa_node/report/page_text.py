@@ -11,6 +11,7 @@ from ctiqa_node.report.measurement_groups import left_out_slices
 from ctiqa_node.report.notable import NotableSlice, ranking
 
 _SHORT_HASH = 8
+_VALUES_OF_A_SLICE = 2  # what fits over its picture; the report has all
 _LIKELIER_THAN_NOT = 0.5
 _HEADLINE = {"n2q_quality": "N2Q quality", "tfkt_score": "TFKT score", "noise_level": "noise"}
 
@@ -71,7 +72,7 @@ def slice_title(report: Report, notable: NotableSlice) -> str:
         for name in table.RANKED_BY
         if name in here
     ]
-    return f"{text}: {', '.join(values)}" if values else text
+    return f"{text}: {', '.join(values[:_VALUES_OF_A_SLICE])}" if values else text
 
 
 def short_slice_title(report: Report, notable: NotableSlice) -> str:
