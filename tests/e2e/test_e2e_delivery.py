@@ -88,7 +88,7 @@ def test_an_archive_that_is_down_costs_time_and_holds_up_no_other(
 
         eventually(lambda: sent_to("live"), 90)
         assert not sent_to("late")
-        status = eventually(lambda: (s := node.ask("status"))["destinations"][1]["last_trouble"] and s, 20)
+        status = eventually(lambda: (s := node.status())["destinations"][1]["last_trouble"] and s, 20)
         assert status["verdict"] == 1
         assert any(complaint.startswith("late: 2 waiting") for complaint in status["complaints"])
         with Orthanc(tmp_path / "late", dicom_port=late_port) as late_archive:

@@ -66,7 +66,7 @@ def test_killed_while_it_receives_and_while_it_assesses(make_series: MakeSeries,
             sender.join()
             assert len(sender.stored) == len(paths)
             for _ in range(2):
-                eventually(lambda: node.ask("status")["series"].get("analysing"), 90)
+                eventually(lambda: node.status()["series"].get("analysing"), 90)
                 node.kill()
                 node.start()
             (result,) = node.wait_for_end(1)
@@ -99,13 +99,13 @@ def _dataset_of(content: bytes) -> bytes:
 
 def test_a_killed_worker_is_replaced_and_the_receiver_does_not_notice(make_series: MakeSeries, tmp_path: Path) -> None:
     with RunningNode(tmp_path / "node") as node:
-        first = eventually(lambda: node.ask("status")["worker"]["pid"], 60)
+        first = eventually(lambda: node.status()["worker"]["pid"], 60)
         os.kill(first, signal.SIGKILL)
         answers = list(send(node.peer, "SENDER", make_series(6), 5))
         assert [answer.status for answer in answers] == [0] * 6
-        second = eventually(lambda: (pid := node.ask("status")["worker"]["pid"]) not in {None, first} and pid, 60)
+        second = eventually(lambda: (pid := node.status()["worker"]["pid"]) not in {None, first} and pid, 60)
         assert second != first
-        eventually(lambda: node.ask("status")["series"].get("analysed") == 1, 120)
+        eventually(lambda: node.status()["series"].get("analysed") == 1, 120)
         assert "worker died" in node.log()
 
 
@@ -124,7 +124,7 @@ def test_sigterm_finishes_what_is_being_received(make_series: MakeSeries, tmp_pa
 def test_sigterm_while_it_assesses_loses_nothing_and_counts_as_no_try(make_series: MakeSeries, tmp_path: Path) -> None:
     with RunningNode(tmp_path / "node", worker={"max_attempts": 1}) as node:
         assert all(answer.ok for answer in send(node.peer, "SENDER", make_series(64), 5))
-        eventually(lambda: node.ask("status")["series"].get("analysing"), 90)
+        eventually(lambda: node.status()["series"].get("analysing"), 90)
         assert node.stop(seconds=30) == 0
         node.start()
         (result,) = node.wait_for_end(1, ended={"analysed", "failed"})

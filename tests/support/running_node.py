@@ -9,14 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence, Set
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import yaml
 
+from ctiqa_node.config import load_config
 from ctiqa_node.dicom import ApplicationEntity
+from ctiqa_node.health import node_status
 from support.waiting import eventually
 
 _COMMAND = [sys.executable, "-c", "from ctiqa_node.cli import main; main()"]
@@ -49,6 +50,7 @@ class RunningNode:
         }
         self.config.write_text(yaml.safe_dump(self._settings))
         self.process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
 
     def __enter__(self) -> RunningNode:
         self.start()
@@ -56,7 +58,7 @@ class RunningNode:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        self._started = datetime.now(UTC)
+        self._starts += 1
         with (self._folder / "node.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*_COMMAND, "--config", str(self.config), "serve"], stderr=log, env=environment()
@@ -66,13 +68,16 @@ class RunningNode:
     def _listens(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"the node ended at once: {self.log()[-2000:]}"
-        since = self.ask("status")["running_since"]
-        return since is not None and datetime.fromisoformat(since) >= self._started
+        return len(self._said_ready()) == self._starts
+
+    def _said_ready(self) -> list[dict[str, Any]]:
+        lines = self.log().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if '"event": "node ready"' in line and line.endswith("\n")]
 
     @property
     def port(self) -> int:
         """The port that it found."""
-        return int(self.ask("status")["port"])
+        return int(self._said_ready()[-1]["port"])
 
     @property
     def peer(self) -> ApplicationEntity:
@@ -95,6 +100,10 @@ class RunningNode:
         done = self.run(*words, "--json")
         return json.loads(done.stdout or "null")
 
+    def status(self) -> dict[str, Any]:
+        """What `status --json` answers, without a process for each look: the node needs the processor."""
+        return node_status(load_config(self.config)).model_dump(mode="json")
+
     def wait_for_end(
         self,
         count: int,
@@ -103,12 +112,13 @@ class RunningNode:
     ) -> list[dict[str, Any]]:
         """The results, once at least so many series are there and all have come to an end."""
 
-        def all_ended() -> list[dict[str, Any]] | None:
-            time.sleep(0.5)  # each look is a process of its own, and the node needs the processor
-            found = self.ask("results", "--limit", "1000") or []
-            return found if len(found) >= count and all(series["state"] in ended for series in found) else None
+        def all_ended() -> bool:
+            time.sleep(0.1)
+            counts = self.status()["series"]
+            return sum(counts.values()) >= count and set(counts) <= ended
 
-        results: list[dict[str, Any]] = eventually(all_ended, seconds)
+        eventually(all_ended, seconds)
+        results: list[dict[str, Any]] = self.ask("results", "--limit", "1000")
         return results
 
     def kill(self) -> None:
