@@ -10,6 +10,8 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -59,29 +61,32 @@ def test_many_threads_store_at_once(spool: Spool) -> None:
     assert all(spool.path(relative).read_bytes() == content for relative, content in stored.items())
 
 
-@pytest.fixture
-def files_of_at_most_8_kib() -> object:
-    """A process whose files cannot grow beyond 8 KiB: a write that fails in its middle, as on a full disk."""
+@contextmanager
+def files_of_at_most_8_kib() -> Iterator[None]:
+    """No file of this process can grow beyond 8 KiB: a write that fails in its middle, as on a full disk.
+
+    The test run's own output is such a file, too: hold it no longer than the write takes.
+    """
     old, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, ignored)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
-@pytest.mark.usefixtures("files_of_at_most_8_kib")
 def test_a_write_that_fails_in_its_middle_leaves_nothing(spool: Spool) -> None:
-    with pytest.raises(RetryLater, match="The spool cannot be written: File too large"):
+    with files_of_at_most_8_kib(), pytest.raises(RetryLater, match="The spool cannot be written: File too large"):
         spool.store(bytes(20_000))
     assert _files(spool) == []
     assert spool.path(spool.store(bytes(8000))).stat().st_size == 8000
 
 
-@pytest.mark.usefixtures("files_of_at_most_8_kib")
 def test_an_output_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "1-sr.dcm"
     write_durably(path, b"old")
-    with pytest.raises(OSError, match="File too large"):
+    with files_of_at_most_8_kib(), pytest.raises(OSError, match="File too large"):
         write_durably(path, bytes(20_000))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
