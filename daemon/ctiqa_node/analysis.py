@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -145,9 +146,19 @@ def _load(name: str, device: str, models: Path | None) -> Assessor:
 
 def _timed(assessor: Assessor, volume: HuVolume, progress: Callable[[float], None]) -> Assessed:
     began = time.monotonic()
-    assessment = assessor.assess(volume, progress)
+    assessment = _only_numbers(assessor.assess(volume, progress))
     progress(1.0)
     return Assessed(model=_reported(assessment), seconds=time.monotonic() - began)
+
+
+def _only_numbers(assessment: Assessment) -> Assessment:
+    """The assessment, unless a value in it is not finite: DICOM cannot say that, and nobody could use it."""
+    odd = next((m for m in assessment.measurements if not math.isfinite(m.value)), None)
+    if odd is None:
+        return assessment
+    reason = f"it gave {odd.value} for {odd.name}, which is no number"
+    log.error("model gave no number", model=assessment.identity.name, reason=reason)
+    return Assessment(identity=assessment.identity, status=Status.NOT_SCORED, reason=reason)
 
 
 def _part(progress: Callable[[float], None], index: int, count: int) -> Callable[[float], None]:

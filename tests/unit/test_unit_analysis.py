@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ctiqa_models import catalog
+from ctiqa_models.api import Assessment, HuVolume, Measurement, ModelIdentity, Progress, Status
 from ctiqa_models.n2q.release import read_release
 from ctiqa_models.weights import WeightsError, WeightsFile, load, save, sha256_of
 from ctiqa_node.analysis import Analyst
@@ -64,3 +65,29 @@ def test_the_same_volume_gives_the_same_numbers(volume: CtVolume) -> None:
     analyst = Analyst("cpu", ["snr", "noise_level", "n2q"])
     first, second = (analyst.assess(volume, lambda share: None) for _ in range(2))
     assert [a.model.measurements for a in first] == [b.model.measurements for b in second]
+
+
+class _Confused:
+    """A model that gives a value which is no number, as one with broken weights would."""
+
+    identity = ModelIdentity(name="confused", version="1", summary="gives NaN", trained_on="nothing")
+
+    def assess(self, volume: HuVolume, progress: Progress) -> Assessment:
+        return Assessment(
+            identity=self.identity, status=Status.SCORED, measurements=(Measurement("confused", float("nan"), "1"),)
+        )
+
+
+def test_a_value_that_is_no_number_is_not_scored_and_the_other_models_go_on(
+    volume: CtVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = catalog.assessors
+    monkeypatch.setattr(
+        catalog,
+        "assessors",
+        lambda device, names, folder: [_Confused()] if names == ["n2q"] else shipped(device, names),
+    )
+    noise, confused = Analyst("cpu", ["noise_level", "n2q"]).assess(volume, lambda share: None)
+    assert noise.model.status == "scored"
+    assert (confused.model.status, confused.model.measurements) == ("not_scored", ())
+    assert confused.model.reason == "it gave nan for confused, which is no number"
