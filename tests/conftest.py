@@ -8,16 +8,10 @@ import socketserver
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from ctiqa_node.config import LoggingSection
 from ctiqa_node.logs import configure_logging
-
-# CI judges a change, so it tries the same examples each time; a person's runs look for new ones.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
 
 _DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
