@@ -1,0 +1,1 @@
+"""Figures with intervals, and tables that put ours beside the papers'."""
