@@ -22,7 +22,9 @@ def evaluate(
     data: Data,
     weights: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Weights of `train`. Default: those that ship."),
+        typer.Option(
+            exists=True, metavar="FILE", help="Weights of `train`, or a folder of some. Default: those that ship."
+        ),
     ] = None,
     against: Annotated[
         list[str] | None,
