@@ -15,6 +15,12 @@ N2Q_WEIGHTS = WeightsFile(
 )
 """Apache-2.0; what they were trained on, and its licences, is told in n2q/CARD.md."""
 
+CHEST_CTIQA_WEIGHTS = WeightsFile(
+    path=Path(__file__).parent / "chest_ctiqa" / "weights" / "chest_ctiqa.safetensors",
+    sha256="",
+)
+"""Apache-2.0; what they were trained on, and its licences, is told in chest_ctiqa/CARD.md."""
+
 # torch and OpenCV take seconds to import: a maker imports them when its assessor is asked for, and not before.
 
 
@@ -40,6 +46,13 @@ def _n2q(device: str, folder: Path | None) -> Assessor:
     from ctiqa_models.n2q.assess import N2q
 
     return N2q(site_weights(folder, "n2q") or N2Q_WEIGHTS, device)
+
+
+def _chest_ctiqa(device: str, folder: Path | None) -> Assessor:
+    from ctiqa_models.chest_ctiqa.assess import ChestCtiqa
+    from ctiqa_models.chest_ctiqa.fit import load_fit
+
+    return ChestCtiqa(site_weights(folder, "chest_ctiqa") or CHEST_CTIQA_WEIGHTS, load_fit(folder), device)
 
 
 def _tfkt(device: str, folder: Path | None) -> Assessor:

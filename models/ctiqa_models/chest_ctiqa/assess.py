@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ctiqa_models.api import (
@@ -20,10 +18,10 @@ from ctiqa_models.api import (
     Status,
 )
 from ctiqa_models.chest_ctiqa.domain import view_of
-from ctiqa_models.chest_ctiqa.fit import PUBLISHED, Features, Fit, grade
+from ctiqa_models.chest_ctiqa.fit import PUBLISHED, Fit, grade
+from ctiqa_models.chest_ctiqa.judgement import FLIPS, Judgement, judge
 from ctiqa_models.chest_ctiqa.labels import Window
 from ctiqa_models.chest_ctiqa.lungs import build_of
-from ctiqa_models.chest_ctiqa.network import Task
 from ctiqa_models.chest_ctiqa.preprocess import evenly_spaced, network_input, slice_channels
 from ctiqa_models.chest_ctiqa.release import Release, read_release
 from ctiqa_models.chest_ctiqa.scanner import Exposure
@@ -32,29 +30,6 @@ from ctiqa_models.plausible import finite_hu, odd_shape
 from ctiqa_models.weights import WeightsFile
 
 NAME = "chest_ctiqa"
-
-_FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (4,), (2, 4))
-"""As it came, upside down, to the other side, and to the other side from the other end: axes of [b, c, z, y, x]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the network says of each flipped copy of a series: probabilities [copies, 2], numbers [copies]."""
-
-    window: npt.NDArray[np.float64]
-    exposure: npt.NDArray[np.float64]
-    snr: npt.NDArray[np.float64]
-    brisque: npt.NDArray[np.float64]
-
-    def features(self, copy: int | None = None) -> Features:
-        """X of the fit, of one copy or the mean of all."""
-        chosen = slice(None) if copy is None else slice(copy, copy + 1)
-        return Features(
-            snr=float(self.snr[chosen].mean()),
-            brisque=float(self.brisque[chosen].mean()),
-            window=float(self.window[chosen, Window.SOFT_TISSUE].mean()),
-            exposure=float(self.exposure[chosen, Exposure.MAS_50].mean()),
-        )
 
 
 class ChestCtiqa:
@@ -91,23 +66,10 @@ class ChestCtiqa:
         reason = self._objection(hu, volume.spacing_mm[1])
         if reason:
             return self._not_scored(reason)
-        judgement = self.judge(hu, volume.spacing_mm[1])
+        shape = self._release.recipe.shape
+        judgement, _ = judge(self._network, network_input(slice_channels(hu, shape), volume.spacing_mm[1], shape))
         progress(1.0)
         return self._scored(judgement)
-
-    @torch.inference_mode()
-    def judge(self, hu: torch.Tensor, pixel_mm: float) -> Judgement:
-        """What the network says of a series of at most as many slices [z, n, n] in HU as it takes, unasked by gates."""
-        shape = self._release.recipe.shape
-        image = network_input(slice_channels(hu, shape), pixel_mm, shape)[None]
-        copies = torch.cat([image.flip(axes) for axes in _FLIPS]).to(self._device)
-        told = {task: out.double().cpu() for task, out in self._network(copies).items()}
-        return Judgement(
-            window=told[Task.WINDOW].softmax(dim=1).numpy(),
-            exposure=told[Task.EXPOSURE].softmax(dim=1).numpy(),
-            snr=told[Task.SNR].numpy(),
-            brisque=told[Task.BRISQUE].numpy(),
-        )
 
     def _objection(self, hu: torch.Tensor, pixel_mm: float) -> str | None:
         view = view_of(build_of(hu, pixel_mm), pixel_mm * hu.shape[-1], pixel_mm)
@@ -115,7 +77,7 @@ class ChestCtiqa:
 
     def _scored(self, judgement: Judgement) -> Assessment:
         features = judgement.features()
-        scores = [self._fit.score(judgement.features(copy)) for copy in range(len(_FLIPS))]
+        scores = [self._fit.score(judgement.features(copy)) for copy in range(len(FLIPS))]
         return Assessment(
             identity=self._identity,
             status=Status.SCORED,

@@ -19,6 +19,7 @@ from ctiqa_models.api import HuVolume
 from ctiqa_models.chest_ctiqa.labels import window_of_kernel
 from ctiqa_models.chest_ctiqa.lungs import Build, build_of
 from ctiqa_models.chest_ctiqa.preprocess import Shape, slice_channels
+from ctiqa_models.chest_ctiqa.recipe import Recipe
 from ctiqa_models.chest_ctiqa.volumes import AS_IT_CAME, Series, phantom_name, phantom_series, stack_series, stacks
 from ctiqa_models.classical import Brisque, Snr
 
@@ -28,6 +29,8 @@ NO_CLASS = -100
 """A class that nobody knows; torch's cross-entropy leaves it out."""
 
 _SLICE_MM = 3.0
+
+_Maker = Callable[[], Iterable[Series]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +78,54 @@ def _per_slice(measure: Snr | Brisque, name: str, volume: HuVolume) -> npt.NDArr
 
 
 def make_examples(
-    folder: Path, slices: Path | None, shape: Shape, phantoms: int, draws: int, processes: int = 1
+    folder: Path,
+    slices: Path | None,
+    recipe: Recipe,
+    processes: int = 1,
+    wanted: Callable[[str], bool] = lambda _: True,
 ) -> None:
-    """Simulate all examples into `folder`, one file a body, and leave alone what an earlier run has made.
+    """Simulate the examples of `wanted` patients and phantoms into `folder`, one file a body.
 
-    A file is written under another name first, so that a run that was stopped leaves whole ones only.
+    What an earlier run has made is left alone. A file is written under another name first, so that a run that was
+    stopped leaves whole ones only.
     """
+    shape = recipe.shape
     folder.mkdir(parents=True, exist_ok=True)
-    jobs: list[tuple[str, Callable[[], Iterator[Series]]]] = []
+    jobs: list[tuple[str, _Maker]] = []
     if slices is not None:
-        jobs += [(f"stack-{stack.name}", partial(stack_series, stack, draws)) for stack in stacks(slices, shape.slices)]
-    jobs += [(phantom_name(seed), partial(phantom_series, seed, shape.slices)) for seed in range(phantoms)]
+        found = [stack for stack in stacks(slices, shape.slices) if wanted(stack.patient)]
+        jobs += [(f"stack-{stack.name}", partial(stack_series, stack, recipe.draws)) for stack in found]
+    seeds = [seed for seed in range(recipe.phantoms) if wanted(phantom_name(seed))]
+    jobs += [(phantom_name(seed), partial(phantom_series, seed, shape.slices, recipe.matrix)) for seed in seeds]
     missing = [(folder / f"{name}.npz", make) for name, make in jobs if not (folder / f"{name}.npz").exists()]
     _log.info("%d bodies, %d of them still to simulate", len(jobs), len(missing))
-    # Spawned, not forked: torch's thread pools do not survive a fork.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for done, _ in enumerate(pool.map(partial(_make_file, shape), *zip(*missing, strict=True)), start=1):
-            if done % 20 == 0:
-                _log.info("%d of %d bodies simulated", done, len(missing))
+    for done, _ in enumerate(_made(shape, missing, processes), start=1):
+        if done % 20 == 0:
+            _log.info("%d of %d bodies simulated", done, len(missing))
 
 
-def _make_file(shape: Shape, file: Path, make: Callable[[], Iterable[Series]]) -> None:
+def _made(shape: Shape, missing: Sequence[tuple[Path, _Maker]], processes: int) -> Iterator[Path]:
+    """Make each of the missing files, in this process or in several."""
+    if processes == 1:
+        yield from (_make_file(shape, file, make) for file, make in missing)
+    elif missing:
+        # Spawned, not forked: torch's thread pools do not survive a fork.
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+            yield from pool.map(partial(_make_file, shape), *zip(*missing, strict=True))
+
+
+def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def _make_file(shape: Shape, file: Path, make: _Maker) -> Path:
     brisque = Brisque()
     examples = [example_of(series, shape, brisque) for series in make()]
     part = file.with_suffix(".part")
     with part.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **_arrays(examples))
     part.replace(file)
+    return file
 
 
 def _arrays(examples: Sequence[Example]) -> dict[str, npt.NDArray[Any]]:

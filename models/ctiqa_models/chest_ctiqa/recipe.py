@@ -31,6 +31,7 @@ class Recipe:
     tasks: tuple[Task, ...]
     dropout: float
     phantoms: int
+    matrix: int
     draws: int
     lung_weight: float
     epochs: int

@@ -41,7 +41,7 @@ def run(request: TrainRequest) -> WeightsFile:
     request.out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(recipe_file, request.out / "recipe.yaml")
     folder = request.out / EXAMPLES
-    make_examples(folder, request.sources.slices, recipe.shape, recipe.phantoms, recipe.draws, request.processes)
+    make_examples(folder, request.sources.slices, recipe, request.processes)
     training, validation = divide(load_examples(folder))
     if not training:
         raise ValueError("all patients validate and none trains; give more slices or phantoms")
@@ -68,7 +68,7 @@ def fit(
     generator = seeded(recipe.seed)
     network = network_of(recipe)
     scale(network, training)
-    network.to(device)
+    network.to(device).to(memory_format=torch.channels_last_3d)  # a third faster on a CPU
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     schedule = _schedule(optimiser, recipe)
     kept = TrainingRun(folder, network, optimiser, schedule, generator)
@@ -111,7 +111,7 @@ def _step(
 ) -> float:
     network.train()
     with mixed_precision(device):
-        told = network(batch.image.to(device))
+        told = network(batch.image.to(device, memory_format=torch.channels_last_3d))
     loss = _loss(network, told, batch, recipe, device)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call] # torch publishes no type for it

@@ -46,6 +46,7 @@ class Stack:
     """Real slices of one patient and one reconstruction, at most as many as the network takes."""
 
     files: tuple[Path, ...]
+    patient: str
 
     @property
     def name(self) -> str:
@@ -78,11 +79,11 @@ def stacks(folder: Path, slices: int) -> list[Stack]:
         one = read_slice(file)
         groups[one.patient, one.kernel, one.thickness_mm, one.spacing_mm].append(file)
     found: list[Stack] = []
-    for files in groups.values():
+    for (patient, *_), files in groups.items():
         parts = max(1, len(files) // slices)
         for part in range(parts):
             every = files[part::parts]
-            stack = Stack(tuple(every[index] for index in evenly_spaced(len(every), slices)))
+            stack = Stack(tuple(every[index] for index in evenly_spaced(len(every), slices)), patient)
             if is_chest(*read_stack(stack)[:2]):
                 found.append(stack)
     return found
