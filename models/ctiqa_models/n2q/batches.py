@@ -156,6 +156,10 @@ class Lesson:
     target: torch.Tensor
     dose_class: torch.Tensor
 
+    def to(self, device: torch.device) -> Lesson:
+        """The same on another device."""
+        return Lesson(self.image.to(device), self.target.to(device), self.dose_class.to(device))
+
 
 def make_lesson(batch: Batch, channels: int, crop: int, generator: torch.Generator) -> Lesson:
     """A batch as the network takes it, cut down to a square of `crop` pixels in the middle of each picture's body.
@@ -182,9 +186,7 @@ def _corner(hu: torch.Tensor, crop: int, generator: torch.Generator) -> tuple[in
     return int(np.clip(y - half, 0, hu.shape[0] - crop)), int(np.clip(x - half, 0, hu.shape[1] - crop))
 
 
-def loss_of(
-    seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor], lesson: Lesson, recipe: Recipe
-) -> torch.Tensor:
+def loss_of(seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor], lesson: Lesson, recipe: Recipe) -> torch.Tensor:
     """The poster's loss: mean squared error of the map in [−1, 1], plus α · cross-entropy of the dose class.
 
     `seen` is what the network's `look` gave. Variants without a dose branch have the map's loss alone, or with it the

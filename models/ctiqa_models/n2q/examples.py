@@ -136,14 +136,19 @@ def _simulate_file(source: Path, kept: Path) -> Example:
 def _simulate_phantom(seed: int, kept: Path) -> Example:
     if kept.exists():
         return load_example(kept)
+    hu, pixel_mm = draw_phantom(seed)
+    example = _simulate(hu, pixel_mm, f"phantom-{seed}", is_phantom=True, seed=seed)
+    save_example(kept, example)
+    return example
+
+
+def draw_phantom(seed: int) -> tuple[torch.Tensor, float]:
+    """One slice [512, 512] of a drawn anatomy at any height, in HU, and the side of its pixels in mm."""
     generator = np.random.default_rng(seed)
     fov_mm = float(generator.uniform(360, 480))
     # The outer ones of three slices, as far apart as drawn, lie at any height; a single one would always be the middle.
     three = anatomy(seed, 3, _PHANTOM_SIZE, fov_mm, slice_mm=float(generator.uniform(1, _FARTHEST_MM)))
-    hu = torch.from_numpy(three[2 * int(generator.integers(2))])
-    example = _simulate(hu, fov_mm / _PHANTOM_SIZE, f"phantom-{seed}", is_phantom=True, seed=seed)
-    save_example(kept, example)
-    return example
+    return torch.from_numpy(three[2 * int(generator.integers(2))]), fov_mm / _PHANTOM_SIZE
 
 
 def _simulate(hu: torch.Tensor, pixel_mm: float, patient: str, is_phantom: bool, seed: int) -> Example:

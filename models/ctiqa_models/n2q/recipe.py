@@ -40,6 +40,7 @@ class Recipe:
     head: Head
     slices_per_patient: int
     phantoms: int
+    phantom_share: float
     denoised_share: float
     standard_share: float
     full_dose_share: float

@@ -1,13 +1,14 @@
 """The rows of the poster's table: what N2Q is compared with, all trained by the same loop on the same pictures.
 
-The poster names its rows and says no more of most of them. AE, U-Net, U-HPF (high-pass input), U-SSL (dose branch) and
-N2Q (both) follow from its drawings; RED-CNN is published elsewhere; what exactly its contrastive U-Con does is not told,
-and ours is the simplest: pictures of the same dose attract each other.
+The poster names its rows and tells little of most. AE, U-Net, U-HPF (high-pass input), U-SSL (dose branch) and N2Q
+(both) follow from its drawings; RED-CNN is published elsewhere; what its contrastive U-Con does is not told, here it
+is the simplest: pictures of the same dose attract each other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -58,9 +59,7 @@ class RedCnn(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = (1, *(_RED_FILTERS,) * _RED_LAYERS)
-        self.encoder = nn.ModuleList(
-            nn.Conv2d(before, after, _RED_SIZE) for before, after in zip(widths, widths[1:], strict=False)
-        )
+        self.encoder = nn.ModuleList(nn.Conv2d(before, after, _RED_SIZE) for before, after in pairwise(widths))
         self.decoder = nn.ModuleList(
             nn.ConvTranspose2d(before, after, _RED_SIZE)
             for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True)
