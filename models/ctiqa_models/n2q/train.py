@@ -52,7 +52,7 @@ def run(request: TrainRequest) -> WeightsFile:
 
 
 def training_bases(slices: Path, recipe: Recipe, cache: Path, processes: int) -> Bases:
-    """Slices of the patients that train, and phantoms, with their noise; three seconds each when not in the cache."""
+    """Slices of the patients that train, and phantoms, with their noise; two seconds each when not in the cache."""
     files = slices_to_simulate(slices, lambda patient: not is_held_out(patient), recipe.slices_per_patient)
     if not files:
         raise ValueError(f"every patient of {slices} validates, so that none is left to train on")
