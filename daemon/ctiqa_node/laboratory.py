@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -271,10 +272,14 @@ def _require_device(device: str) -> None:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """The models complain of data, recipes and weights with ValueError and WeightsError: both are sentences."""
+    """The models complain of data, recipes and weights with ValueError and WeightsError: both are sentences.
+
+    What they print meanwhile, progress bars, goes to standard error; standard output is for the result.
+    """
     from ctiqa_models.weights import WeightsError
 
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except (ValueError, WeightsError) as error:
         raise Rejected(str(error)) from error
