@@ -55,7 +55,7 @@ def train(run: Run, slices: Path, recipe: Path, tmp_path: Path) -> Train:
 
 def test_a_training_ends_in_weights_that_can_be_measured_and_installed(
     run: Run,
-    train,
+    train: Train,
     slices: Path,
     recipe: Path,
     tmp_path: Path,
@@ -102,7 +102,7 @@ def test_wrong_data_leave_nothing_behind_that_is_in_the_way(train: Train, tmp_pa
 
 @pytest.mark.parametrize("finished", [0, 1])
 def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
-    train,
+    train: Train,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     finished: int,
