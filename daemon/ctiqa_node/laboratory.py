@@ -85,6 +85,8 @@ class EvaluationJob:
     device: str = "auto"
     processes: int = 1
     resamples: int = 1000
+    width: int = 160
+    """Columns of the terminal, for text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def _logs(out: Path) -> tuple[Path, ...]:
 
 def evaluate(job: EvaluationJob, tell: Tell) -> str:
     """Measure, and answer with the tables in the form that was asked for; raises as `train` does."""
-    from ctiqa_models.evaluation.render import FORMATS
+    from ctiqa_models.evaluation.render import FORMATS, as_text
     from ctiqa_models.training.request import EvaluateRequest
 
     with _refusals():
@@ -152,7 +154,8 @@ def evaluate(job: EvaluationJob, tell: Tell) -> str:
         request = EvaluateRequest(
             sources, job.weights, job.against, job.work / "cache", job.device, job.processes, job.resamples
         )
-        return FORMATS[job.form](import_module(f"ctiqa_models.{PACKAGES[job.model]}.evaluate").run(request))
+        tables = import_module(f"ctiqa_models.{PACKAGES[job.model]}.evaluate").run(request)
+    return as_text(tables, job.width) if job.form == "text" else FORMATS[job.form](tables)
 
 
 def calibrate(scores: Sequence[tuple[str, str, float]], features: Mapping[str, SeriesFeatures]) -> Calibration:

@@ -112,6 +112,14 @@ def test_json_keeps_every_digit_and_has_null_for_what_is_no_number() -> None:
     assert other["source"] == "not measured"
 
 
+def test_a_table_of_counts_has_no_decimals() -> None:
+    counts = Table("Found", ("a", "b"), (Row("is a", (Figure(18.0), Figure(0.0))), Row("is b", (Figure(1.0), None))))
+    assert render.as_text([counts]).split("\n")[4].split() == ["is", "a", "18", "0", "measured"]
+    assert "| is b | 1 | – | measured |" in render.as_markdown([counts])
+    shares = Table("Right", ("a",), (Row("ours", (Figure(1.0),)), Row("theirs", (Figure(0.0),))))
+    assert "| ours | 1.0000 | measured |" in render.as_markdown([shares])
+
+
 def test_negative_figures_have_a_minus_sign() -> None:
     assert render.cell_text(Figure(-0.25, -0.5, 0.125)) == "−0.250 [−0.500–0.125]"
 

@@ -69,7 +69,10 @@ def evaluate(
     given = Given(tuple(data), phantoms)
     with TemporaryDirectory(prefix="ctiqa-") as passing:
         work = cache or Path(passing)
-        job = EvaluationJob(model, given, work, weights, tuple(against or ()), form, device, processes, resamples)
+        job = EvaluationJob(
+            model, given, work, weights, tuple(against or ()), form, device, processes, resamples,
+            width=console.WIDTH_WITHOUT_TERMINAL if out else console.out().width,
+        )  # fmt: skip
         _write(_evaluate(job), out)
 
 
