@@ -121,12 +121,12 @@ def test_a_table_of_counts_has_no_decimals() -> None:
 
 
 def test_negative_figures_have_a_minus_sign() -> None:
-    assert render.cell_text(Figure(-0.25, -0.5, 0.125)) == "−0.250 [−0.500–0.125]"
+    assert render.cell_text(Figure(-0.25, -0.5, 0.125)) == "−0.250 [−0.500 to 0.125]"
 
 
 PYIQA = '''
 """Stands in for pyiqa, which is not for every use free and not a dependency: as its 0.1.16 behaves."""
-import torch
+from urllib.error import URLError
 
 __version__ = "0.1.16"
 
@@ -145,12 +145,14 @@ class Model:
 
 
 def list_models():
-    return ["piqe", "clipiqa", "ssim", "dbcnn", "musiq"]
+    return ["piqe", "nrqm", "clipiqa", "ssim", "dbcnn", "musiq"]
 
 
 def create_metric(name, device=None):
     if name == "dbcnn":
-        raise OSError("Name or service not known")
+        raise URLError("Name or service not known")
+    if name == "clipiqa":
+        raise ImportError("clip is too old")
     return Model(name)
 '''
 
@@ -165,7 +167,7 @@ def pyiqa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("pyiqa")
 def test_a_metric_of_pyiqa_scores_grey_images_so_that_more_is_better() -> None:
     images = np.stack([np.full((16, 16), grey, np.float32) for grey in np.linspace(0, 1, 11)])
-    usable, reasons = available(("pyiqa:clipiqa", "pyiqa:piqe"), "cpu")
+    usable, reasons = available(("pyiqa:nrqm", "pyiqa:piqe"), "cpu")
     assert not reasons
     np.testing.assert_allclose(usable[0].score(images), np.linspace(0, 1, 11), atol=1e-6)
     np.testing.assert_allclose(usable[1].score(images), -np.linspace(0, 1, 11), atol=1e-6)
@@ -173,9 +175,10 @@ def test_a_metric_of_pyiqa_scores_grey_images_so_that_more_is_better() -> None:
 
 @pytest.mark.usefixtures("pyiqa")
 def test_a_metric_that_cannot_be_used_says_why() -> None:
-    usable, reasons = available(("pyiqa:dbcnn", "pyiqa:ssim", "pyiqa:nonsense"), "cpu")
+    usable, reasons = available(("pyiqa:dbcnn", "pyiqa:clipiqa", "pyiqa:ssim", "pyiqa:nonsense"), "cpu")
     assert not usable
-    assert "Name or service not known" in reasons["pyiqa:dbcnn"]
+    assert reasons["pyiqa:dbcnn"] == "its weights cannot be had: Name or service not known"
+    assert reasons["pyiqa:clipiqa"] == "it cannot be made: clip is too old"
     assert reasons["pyiqa:ssim"] == "needs a reference image, and there is none"
     assert reasons["pyiqa:nonsense"] == "pyiqa 0.1.16 knows no such metric"
     with pytest.raises(Unavailable, match="the image is too small"):

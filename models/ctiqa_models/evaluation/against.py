@@ -22,6 +22,7 @@ from ctiqa_models.evaluation.figures import Values
 
 PREFIX = "pyiqa:"
 _BATCH = 8
+_LONGEST = 60
 _ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-+.")
 _REFUSALS = (AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 """What pyiqa and what it loads weights with raise when a metric cannot be made or cannot score a picture."""
@@ -79,8 +80,10 @@ def _create(name: str, device: torch.device) -> Any:
         known = set(pyiqa.list_models())
         if name in known:
             return pyiqa.create_metric(name, device=device)
+    except OSError as error:
+        raise Unavailable(f"its weights cannot be had: {_short(error)}") from error
     except _REFUSALS as error:
-        raise Unavailable(f"its weights or its code cannot be had: {_short(error)}") from error
+        raise Unavailable(f"it cannot be made: {_short(error)}") from error
     raise Unavailable(f"pyiqa {getattr(pyiqa, '__version__', '')} knows no such metric")
 
 
@@ -101,6 +104,7 @@ def _score(model: Any, images: FloatArray) -> Values:
 
 
 def _short(error: BaseException) -> str:
-    """The kind and the first line of an error, at most 80 characters."""
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    """The first line of an error's message (of URLError its reason), or its kind; at most 60 characters."""
+    lines = str(getattr(error, "reason", error)).splitlines()
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -31,7 +31,8 @@ def cell_text(cell: Cell) -> str:
         return cell
     if cell.low is None or cell.high is None:
         return _number(cell.value, 4)
-    return f"{_number(cell.value, 3)} [{_number(cell.low, 3)}–{_number(cell.high, 3)}]"
+    between = "–" if cell.low >= 0 else " to "  # a dash beside a minus sign cannot be read
+    return f"{_number(cell.value, 3)} [{_number(cell.low, 3)}{between}{_number(cell.high, 3)}]"
 
 
 def _texts(table: Table) -> list[tuple[str, ...]]:
