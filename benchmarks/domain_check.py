@@ -3,8 +3,9 @@
     python benchmarks/domain_check.py CTIQA_DATA [--only n2q tfkt] [--seeds 12]
 
 Strangers are simulated (photographs are those of the data folder); trunks are the slices of held-out patients, the
-full- and quarter-dose pairs, the real series and made-up patients that no gate was fitted on. The plastic head among the
-real series is a stranger. A cell says which share of the slices was left out, and which share of the series was refused.
+full- and quarter-dose pairs, the real series and made-up patients that no gate was fitted on. The plastic head among
+the real series is a stranger. A cell says which share of the slices was left out, and which of the series was refused.
+Strangers' seeds start at 100: what a gate looks at was chosen with lower ones.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def by_trunk_gate() -> Judge:
 
 def strangers(photos: Sequence[FloatArray], seeds: int) -> Iterator[Case]:
     for kind in Kind:
-        for seed in range(seeds):
+        for seed in range(100, 100 + seeds):
             picture = photos[seed % len(photos)] if kind is Kind.PHOTOGRAPH else None
             yield Case(kind, strange=True, volume=stranger(kind, seed, slices=2, picture=picture))
 

@@ -9,14 +9,17 @@ from ctiqa_models.api import FloatArray
 from ctiqa_models.n2q.body import Anatomy, BoolArray
 
 _SMOOTHING = 3
-_BINS_HU = (-950.0, -500.0, -150.0, -30.0, 20.0, 80.0, 150.0, 300.0, 700.0, 1500.0)
-"""Air, lung, what lies between, fat, water, soft tissue, enhanced tissue, spongy and compact bone, metal."""
+_BINS_HU = (-950.0, -500.0, -150.0, -30.0, 20.0, 80.0, 150.0, 300.0, 700.0)
+"""Air, lung, what lies between, fat, water, soft tissue, enhanced tissue, spongy and compact bone (or metal)."""
 _CLASSES_HU = (-500.0, -150.0, -20.0, 120.0, 250.0)
 """The same, coarser: air and lung, mixed, fat, soft tissue, enhanced tissue, bone."""
 _SHELLS = (0.08, 0.2, 0.4, 0.7)
 """Depth below the skin as a share of the deepest point's; between them lie five shells."""
 _RIM = 4
 _TISSUE_SCALE_HU = 50.0
+_FINE, _COARSE = 2.0, 5.0
+"""Structures between these widths, in pixels, are wider than most noise and narrower than organs."""
+_FAINT_HU = 5.0
 
 _HISTOGRAM = len(_BINS_HU) + 1
 _DEPTHS = (len(_SHELLS) + 1) * (len(_CLASSES_HU) + 1)
@@ -26,17 +29,19 @@ PARTS = {
     "size and outline": slice(_HISTOGRAM + _DEPTHS, _HISTOGRAM + _DEPTHS + 4),
     "what is around the body": slice(_HISTOGRAM + _DEPTHS + 4, _HISTOGRAM + _DEPTHS + 6),
     "the HU of its soft tissue": slice(_HISTOGRAM + _DEPTHS + 6, _HISTOGRAM + _DEPTHS + 8),
+    "its structures of some millimetres": slice(_HISTOGRAM + _DEPTHS + 8, _HISTOGRAM + _DEPTHS + 12),
 }
 """Which of the numbers of `composition` speak of what."""
-COUNT = _HISTOGRAM + _DEPTHS + 8
+COUNT = _HISTOGRAM + _DEPTHS + 12
 
 
 def composition(hu: FloatArray, anatomy: Anatomy, field_of_view_mm: float) -> FloatArray:
-    """49 numbers of one slice [256, 256] in HU with a body in it, float32.
+    """52 numbers of one slice [256, 256] in HU with a body in it, float32.
 
     Shares of the body by HU, the same by depth below the skin, the body's size and outline, what lies outside of it,
-    mean and deviation of soft tissue. Nothing changes when the picture is mirrored, and little when it is noisy: HU are
-    averaged over 3×3 pixels. Shares enter by their square root, which evens out their deviations.
+    mean and deviation of soft tissue, and how much structure there is. Nothing changes when the picture is mirrored,
+    and little when it is noisy: HU are averaged over 3×3 pixels or more. Shares enter by their square root and
+    structures by their logarithm, which evens out their deviations.
     """
     smooth = ndimage.uniform_filter(hu, _SMOOTHING)
     shares = np.bincount(np.digitize(smooth[anatomy.body], _BINS_HU), minlength=_HISTOGRAM)
@@ -47,6 +52,7 @@ def composition(hu: FloatArray, anatomy: Anatomy, field_of_view_mm: float) -> Fl
         _outline(anatomy.body, field_of_view_mm),
         _outside(hu, anatomy.body),
         np.asarray((tissue.mean(), tissue.std())) / _TISSUE_SCALE_HU,
+        _structures(hu, anatomy),
     )
     return np.concatenate(numbers).astype(np.float32)
 
@@ -80,3 +86,12 @@ def _outside(hu: FloatArray, body: BoolArray) -> FloatArray:
     if not around.size:
         return np.zeros(2, dtype=np.float32)
     return np.sqrt(np.asarray(((around > -900.0).mean(), (around > -200.0).mean()), dtype=np.float32))
+
+
+def _structures(hu: FloatArray, anatomy: Anatomy) -> FloatArray:
+    """Logarithms of median and mean of the band between two Gaussians, in soft tissue and in the whole body."""
+    band = np.abs(ndimage.gaussian_filter(hu, _FINE) - ndimage.gaussian_filter(hu, _COARSE))
+    body = band[anatomy.body] if anatomy.body.any() else np.zeros(1, dtype=np.float32)
+    tissue = band[anatomy.tissue] if anatomy.tissue.any() else body
+    numbers = (np.median(tissue), tissue.mean(), np.median(body), body.mean())
+    return np.asarray(np.log(_FAINT_HU + np.asarray(numbers)), dtype=np.float32)

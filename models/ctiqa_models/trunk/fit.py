@@ -24,7 +24,7 @@ from ctiqa_models.trunk.gate import PREFIX
 
 _PHANTOMS, _PHANTOM_SLICES, _PHANTOM_FIELD_MM = 16, 4, 400.0
 _NOISE_HU = (10.0, 100.0)
-_KEPT = 16
+_KEPT, _MARGIN = 16, 1.0
 
 _Row = tuple[FloatArray, str]
 
@@ -41,7 +41,7 @@ def fit(slices: Path, phantoms: int = _PHANTOMS) -> tuple[Familiarity, str]:
         f"{len(real) // 2} original CT slices of {len({patient for _, patient in real})} patients and "
         f"{len(made) // 2} slices of {phantoms} made-up ones"
     )
-    return Familiarity.fit(np.stack(rows), patients, kept=_KEPT), trained_on
+    return Familiarity.fit(np.stack(rows), patients, kept=_KEPT, margin=_MARGIN), trained_on
 
 
 def _real(folder: Path) -> Iterator[_Row]:

@@ -17,7 +17,7 @@ from ctiqa_models.n2q.domain import Objection
 
 TRUNK_WEIGHTS = weights.WeightsFile(
     path=Path(__file__).parent / "weights" / "trunk.safetensors",
-    sha256="352b3a57531103c7912fdb1d05e38cf607d7fb23a56dd413361ecfe0f84df194",
+    sha256="2e550ba78d8d4345c98eeadfb5b1b6f15b7f6441741ce6216a11f0b0f7f894c7",
 )
 """Apache-2.0; see CARD.md beside it. `python -m ctiqa_models.trunk.fit` makes it again."""
 
