@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, zoom
@@ -14,6 +16,7 @@ from ctiqa_models.simulation.phantom_canvas import Canvas, coverage, superellips
 from ctiqa_models.simulation.strangers_anatomy import Frame
 
 _AIR_HU = -1000.0
+_PATIENTS = 8
 _MATERIALS_HU = (-1000.0, -200.0, -100.0, -35.0, 120.0, 340.0, 950.0)
 """Air, PMP, LDPE, polystyrene, acrylic, Delrin and Teflon, the inserts of a Catphan's sensitometry module."""
 # Signal of what has these HU: air, lung or a table, fat, water, liquor, white and grey matter, muscle, organ, bone.
@@ -88,7 +91,7 @@ def localizer(frame: Frame, slices: int, seed: int, rng: np.random.Generator) ->
     of air (−1000) and a few hundred.
     """
     views = []
-    trunk = anatomy(seed, slices=56, size=96, field_of_view_mm=BODY_HEIGHT_MM)[::-1]
+    trunk = _patient(seed % _PATIENTS)
     for index in range(slices):
         along = 1 if rng.random() < 0.6 else 2
         path = (np.maximum(trunk, _AIR_HU) / 1000.0 + 1.0).sum(axis=along) * BODY_HEIGHT_MM / trunk.shape[2]
@@ -128,6 +131,12 @@ def test_object(frame: Frame, rng: np.random.Generator) -> FloatArray:
         inside = np.maximum(np.abs(canvas.x) - 0.25 * radius, np.abs(canvas.y) - 0.1 * radius)
         canvas.paint(np.asarray(inside, dtype=np.float32), np.where(bars, 900.0, 60.0).astype(np.float32))
     return canvas.hu
+
+
+@lru_cache(maxsize=_PATIENTS)
+def _patient(seed: int) -> FloatArray:
+    """A made-up patient from head to feet, [heights, y, x]: a second's work, which is why there are few of them."""
+    return anatomy(seed, slices=56, size=96, field_of_view_mm=BODY_HEIGHT_MM)[::-1]
 
 
 def _paint_rods(canvas: Canvas, circle: float, flat: float, rng: np.random.Generator) -> None:
