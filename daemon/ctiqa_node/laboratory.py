@@ -78,7 +78,7 @@ class EvaluationJob:
     model: str
     given: Given
     work: Path
-    """For what is made of the data; may be used again."""
+    """For what is made of the data; may be used again, and may be a training's folder."""
     weights: Path | None = None
     against: tuple[str, ...] = ()
     form: str = "text"
@@ -151,9 +151,7 @@ def evaluate(job: EvaluationJob, tell: Tell) -> str:
     with _refusals():
         _require_device(job.device)
         sources = sources_of(job.given, job.work / "data", job.processes, tell)
-        request = EvaluateRequest(
-            sources, job.weights, job.against, job.work / "cache", job.device, job.processes, job.resamples
-        )
+        request = EvaluateRequest(sources, job.weights, job.against, job.work, job.device, job.processes, job.resamples)
         tables = import_module(f"ctiqa_models.{PACKAGES[job.model]}.evaluate").run(request)
     return as_text(tables, job.width) if job.form == "text" else FORMATS[job.form](tables)
 
@@ -199,14 +197,14 @@ def sources_of(given: Given, work: Path, processes: int, tell: Tell) -> Sources:
     if not given.data:
         raise Rejected("There are no data; give --data a folder, or the word simulation.")
     found: list[tuple[Kind, Path]] = []
-    for number, text in enumerate(given.data, 1):
+    for text in dict.fromkeys(given.data):
         if text == SIMULATION:
             found.append((Kind.SLICES, _phantoms(given, work, processes)))
             continue
         kind, folder = kind_of(Path(text)), Path(text)
         tell(f"{folder}: {kind}.")
         if kind is Kind.DICOM:
-            kind, folder = Kind.SLICES, _from_dicom(folder.resolve(), work / f"dicom-{number:02d}", tell)
+            kind, folder = Kind.SLICES, _from_dicom(folder.resolve(), work, tell)
         found.append((kind, folder))
     return gather(found, work)
 
@@ -219,12 +217,13 @@ def _phantoms(given: Given, work: Path, processes: int) -> Path:
     return folder
 
 
-def _from_dicom(folder: Path, made: Path, tell: Tell) -> Path:
+def _from_dicom(folder: Path, work: Path, tell: Tell) -> Path:
     """Training slices of a folder of DICOM files; `source.json` is written last and says that they are all there."""
     from ctiqa_models.data.slices import TrainingSlice, write_slice
     from ctiqa_node.training_slices import read_dicom_folder
 
     told: list[str] = []
+    made = work / f"dicom-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
     source = made / "source.json"
     if _read(source).get("folder") == str(folder):
         return made
