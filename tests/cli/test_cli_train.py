@@ -140,6 +140,13 @@ def test_tables_can_be_written_to_a_file(
     assert "t.md: No such file or directory." in refused.stderr
 
 
+def test_a_gpu_that_is_not_there_is_said_at_once(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refused = train("--device", "cuda")
+    assert refused.exit_code == 1
+    assert "There is no GPU that can be used" in refused.stderr
+
+
 def test_wrong_usage_is_refused_before_anything_begins(run: Run, slices: Path) -> None:
     assert run("train", "vgg", "--data", str(slices)).exit_code == 2
     assert run("train", "n2q").exit_code == 2
