@@ -58,18 +58,6 @@ def metric(name: str, device: str = "auto") -> Metric:
     return Metric(name, lambda images: _score(model, images))
 
 
-def available(names: tuple[str, ...], device: str = "auto") -> tuple[list[Metric], dict[str, str]]:
-    """The metrics of these names that can be used, and the reason for each of the others."""
-    usable: list[Metric] = []
-    reasons: dict[str, str] = {}
-    for name in names:
-        try:
-            usable.append(metric(name, device))
-        except Unavailable as error:
-            reasons[name] = str(error)
-    return usable, reasons
-
-
 def _create(name: str, device: torch.device) -> Any:
     try:
         pyiqa = import_module("pyiqa")
