@@ -1,7 +1,8 @@
 """The pictures of phase 1: photographs with KADID-10k's distortions, and what two full-reference indices say of them.
 
-The scores are made of VIF and HaarPSI (Reisenhofer et al. 2018, doi:10.1016/j.image.2017.11.001; from piq), each put on
-the scale by its ranks and then averaged: on photographs HaarPSI follows people well, on CT VIF does.
+The indices are HaarPSI (Reisenhofer et al. 2018, doi:10.1016/j.image.2017.11.001) and GMSD (Xue et al. 2014,
+doi:10.1109/TIP.2013.2293423), from piq: cheap, and of those that follow KADID-10k's viewers best. Each is put on the
+scale of the mean opinion scores by its ranks, and the two are averaged.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from PIL import Image, ImageOps
 
 from ctiqa_models.api import ByteArray
 from ctiqa_models.simulation.distortions_photo import LEVELS, PhotoDistortion, distort_photo
-from ctiqa_models.simulation.labels import vif
 
 SIDE = 384
 """Rows of KADID-10k's pictures; its distortions are made for that size."""
@@ -38,8 +38,9 @@ class DistortedPhoto:
     photo: str
     distortion: int
     level: int
-    vif: float
     haarpsi: float
+    gmsd: float
+    """Grows as the picture gets worse."""
 
 
 def photo_files(folder: Path) -> list[Path]:
@@ -51,7 +52,7 @@ def photo_files(folder: Path) -> list[Path]:
 
 
 def make_photographs(files: Sequence[Path], out: Path, side: int = SIDE, processes: int = 1) -> None:
-    """Distort these photographs in all 125 ways into `out`; what is there already is kept. 20 s a photograph."""
+    """Distort these photographs in all 125 ways into `out`; what is there already is kept. 10 s a photograph."""
     out.mkdir(parents=True, exist_ok=True)
     missing = [file for file in files if not (out / f"{file.stem}.json").exists()]
     if processes == 1:
@@ -96,8 +97,8 @@ def _make(file: Path, out: Path, side: int) -> None:
 
 
 def _indices(picture: ByteArray, pristine: ByteArray) -> tuple[float, float]:
-    """VIF and HaarPSI."""
-    from piq import haarpsi  # of the extra `train`; nothing that ships needs it
+    """HaarPSI and GMSD."""
+    from piq import gmsd, haarpsi  # of the extra `train`; nothing that ships needs it
 
-    x, y = (torch.from_numpy(one.astype(np.float32) / 255.0)[None] for one in (picture, pristine))
-    return float(vif(x, y)), float(haarpsi(x[None], y[None], data_range=1.0))
+    x, y = (torch.from_numpy(one.astype(np.float32) / 255.0)[None, None] for one in (picture, pristine))
+    return float(haarpsi(x, y, data_range=1.0)), float(gmsd(x, y, data_range=1.0))
