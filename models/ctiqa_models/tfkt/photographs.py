@@ -20,12 +20,11 @@ import torch
 from PIL import Image, ImageOps
 
 from ctiqa_models.api import ByteArray
+from ctiqa_models.data.photos import read_photo
 from ctiqa_models.simulation.distortions_photo import LEVELS, PhotoDistortion, distort_photo
 
 SIDE = 384
 """Rows of KADID-10k's pictures; its distortions are made for that size."""
-
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +40,6 @@ class DistortedPhoto:
     haarpsi: float
     gmsd: float
     """Grows as the picture gets worse."""
-
-
-def photo_files(folder: Path) -> list[Path]:
-    """The photographs of a folder, by name; ValueError when there are none."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
-    if not files:
-        raise ValueError(f"no photographs: {folder} holds no {', '.join(_SUFFIXES)}")
-    return files
 
 
 def make_photographs(files: Sequence[Path], out: Path, side: int = SIDE, processes: int = 1) -> None:
@@ -80,8 +71,8 @@ def grey(photo: ByteArray) -> ByteArray:
 
 def _make(file: Path, out: Path, side: int) -> None:
     torch.set_num_threads(1)
-    with Image.open(file) as opened:
-        photo = np.asarray(ImageOps.fit(opened.convert("RGB"), (side, side), Image.Resampling.LANCZOS))
+    whole = Image.fromarray(read_photo(file))
+    photo = np.asarray(ImageOps.fit(whole, (side, side), Image.Resampling.LANCZOS))
     kinds = [(kind, level) for kind in PhotoDistortion for level in LEVELS]
     pictures = np.stack([grey(distort_photo(photo, kind, level, seed=0)) for kind, level in kinds])
     target = out / f"{file.stem}.npy"

@@ -114,7 +114,7 @@ def render(base: Base, plans: Sequence[Plan], generator: torch.Generator) -> tor
 
 
 def _errors(projections: Projections, plans: Sequence[Plan], generator: torch.Generator) -> torch.Tensor:
-    """What the acquisitions of the plans add to the slice, in HU [k, n, n]; reconstructed together where they can be."""
+    """What the acquisitions of the plans add to the slice, in HU [k, n, n]; reconstructed in batches."""
     size = projections.geometry.size
     errors = torch.zeros(len(plans), size, size)
     groups: dict[tuple[int, Kernel], list[int]] = {}

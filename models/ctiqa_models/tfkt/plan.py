@@ -51,6 +51,15 @@ class Acquired(NamedTuple):
 PLAIN = Acquired(None, None, Loss.NONE)
 
 
+KINDS = (
+    "plain",
+    "dose and views",
+    *(str(smoothing) for smoothing in Smoothing if smoothing is not Smoothing.NONE),
+    *(str(loss) for loss in Loss if loss is not Loss.NONE),
+)
+"""What `Plan.kind` may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One picture.

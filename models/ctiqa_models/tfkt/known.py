@@ -1,0 +1,52 @@
+"""What the training slices were like: ranges of plain numbers, and the features that F makes of the pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ctiqa_models.data.slices import read_slice
+from ctiqa_models.data.split import is_held_out
+from ctiqa_models.n2q.body import Features, find_anatomy, measure
+from ctiqa_models.n2q.domain import Domain, learn_domain
+from ctiqa_models.n2q.preprocess import to_matrix
+from ctiqa_models.tfkt.examples import Example, picture_hu
+from ctiqa_models.tfkt.network import TfktNetwork
+from ctiqa_models.tfkt.pictures import Picture
+
+_MOST = 1200
+_LOW_DOSE = 0.06
+_SMOOTHED = ("gaussian", "total variation")
+
+
+def learn_ranges(files: Sequence[Path], folder: Path, pictures: Sequence[Picture]) -> Domain:
+    """The ranges of the training slices; their noise, from that of smoothed pictures to that of the lowest doses."""
+    slices = [one for one in map(read_slice, files) if not is_held_out(one.patient)]
+    own = [_measured(torch.from_numpy(one.hu.astype(np.float32)), one.spacing_mm * one.hu.shape[0]) for one in slices]
+    trained = [picture for picture in pictures if not is_held_out(picture.patient)]
+    clean = [picture for picture in trained if picture.dose is None and picture.kind in _SMOOTHED]
+    noisy = [picture for picture in trained if picture.kind == "dose and views" and (picture.dose or 1.0) < _LOW_DOSE]
+    # Only the noise of these is looked at, which does not depend on the field of view.
+    of_clean, of_noisy = (
+        [_measured(picture_hu(folder / p.file, p.index), 400.0) for p in some] for some in (clean, noisy)
+    )
+    return learn_domain(own, of_clean or own, of_noisy or own)
+
+
+@torch.inference_mode()
+def features_of(network: TfktNetwork, examples: Sequence[Example]) -> tuple[torch.Tensor, list[str]]:
+    """F's pooled features [n, d] of up to 1200 whole examples, evenly spaced, and whose they are."""
+    chosen = examples[:: max(1, math.ceil(len(examples) / _MOST))]
+    network.eval()
+    device = next(network.parameters()).device
+    rows = [network.features(example.load()[None, None].to(device)).float().cpu() for example in chosen]
+    return torch.cat(rows), [example.group for example in chosen]
+
+
+def _measured(hu: torch.Tensor, field_of_view_mm: float) -> Features:
+    small = to_matrix(hu[None])[0].numpy()
+    return measure(small, find_anatomy(small), field_of_view_mm)
