@@ -21,7 +21,7 @@ from ctiqa_models.data.split import is_held_out
 from ctiqa_models.simulation.labels import QuantileMap, Values
 from ctiqa_models.tfkt.photographs import DistortedPhoto, grey
 from ctiqa_models.tfkt.pictures import Picture
-from ctiqa_models.tfkt.preprocess import LDCTIQAC, network_input, stretched
+from ctiqa_models.tfkt.preprocess import LDCTIQAC, stretched
 
 _KNOTS = 201
 _LOWEST_MOS, _STEPS_OF_MOS, _STEP_OF_MOS = 1.0, 21, 0.2
@@ -49,11 +49,15 @@ def simulated(folder: Path, pictures: Sequence[Picture]) -> tuple[Sides, Quantil
     """The made pictures and their scores: VIF, mapped so that those that train are spread as the readers' scores."""
     known = [picture.vif for picture in pictures if not is_held_out(picture.patient)]
     curve = thinned(QuantileMap.fit(known))
-    examples = [
+    return _sides(examples_of(folder, pictures, curve)), curve
+
+
+def examples_of(folder: Path, pictures: Sequence[Picture], curve: QuantileMap) -> list[Example]:
+    """The made pictures with scores by a curve that a training fitted."""
+    return [
         Example(partial(picture_input, folder / one.file, one.index), float(score), one.patient, one.kind)
         for one, score in zip(pictures, curve.apply([one.vif for one in pictures]), strict=True)
     ]
-    return _sides(examples), curve
 
 
 def ldctiqac_slices(folder: Path) -> Sides:
@@ -101,11 +105,6 @@ def picture_input(file: Path, index: int) -> torch.Tensor:
     """One made picture as phase 2 sees it, at its own size."""
     hu = picture_hu(file, index)
     return stretched(LDCTIQAC.apply(hu)[None])[0]
-
-
-def slice_input(hu: torch.Tensor) -> torch.Tensor:
-    """Slices [z, y, x] in HU as the network in use sees them, without the channel."""
-    return network_input(hu)[:, 0]
 
 
 def _ranked(values: list[float], trained: list[bool]) -> Values:

@@ -20,7 +20,7 @@ from ctiqa_models.training.run import TrainingRun, mixed_precision, seeded
 
 BEST = "best.pt"
 _CHUNK = 4
-_MOST_TO_CHOOSE = 96
+_MOST_TO_CHOOSE = 64
 
 Choose = Callable[[nn.Module], float]
 
@@ -56,7 +56,7 @@ def ranks_both(held_out: Sequence[Example], unseen_kinds: Sequence[str]) -> Choo
     """The mean of two rank correlations on validation examples: kinds that no training sees, and all others."""
     unseen = [example for example in held_out if example.kind in unseen_kinds]
     others = [example for example in held_out if example.kind not in unseen_kinds]
-    parts = [_some(part) for part in (unseen, others) if part]
+    parts = [some(part) for part in (unseen, others) if part]
 
     def choose(network: nn.Module) -> float:
         figures = [srcc(predict(network, part), np.asarray([example.score for example in part])) for part in parts]
@@ -73,7 +73,8 @@ def predict(network: nn.Module, examples: Sequence[Example]) -> Values:
     answers = []
     for start in range(0, len(examples), _CHUNK):
         images = torch.stack([example.load() for example in examples[start : start + _CHUNK]])[:, None]
-        answers.append(network(images.to(device)).float().cpu())
+        with mixed_precision(device):
+            answers.append(network(images.to(device)).float().cpu())
     return torch.cat(answers).double().numpy()
 
 
@@ -127,7 +128,7 @@ def _keep_if_best(network: nn.Module, value: float, file: Path) -> None:
     fresh.replace(file)
 
 
-def _some(examples: Sequence[Example]) -> list[Example]:
-    """Evenly spaced ones, where there are too many to look at after every epoch."""
-    step = max(1, math.ceil(len(examples) / _MOST_TO_CHOOSE))
+def some(examples: Sequence[Example], most: int = _MOST_TO_CHOOSE) -> list[Example]:
+    """At most so many, evenly spaced."""
+    step = max(1, math.ceil(len(examples) / most))
     return list(examples[::step])

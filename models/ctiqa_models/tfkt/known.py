@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from ctiqa_models.n2q.body import Features, find_anatomy, measure
 from ctiqa_models.n2q.domain import Domain, learn_domain
 from ctiqa_models.n2q.preprocess import to_matrix
 from ctiqa_models.tfkt.examples import Example, picture_hu
+from ctiqa_models.tfkt.fit import some
 from ctiqa_models.tfkt.network import TfktNetwork
 from ctiqa_models.tfkt.pictures import Picture
 
-_MOST = 1200
+_MOST = 600
 _LOW_DOSE = 0.06
 _SMOOTHED = ("gaussian", "total variation")
 
@@ -39,8 +39,8 @@ def learn_ranges(files: Sequence[Path], folder: Path, pictures: Sequence[Picture
 
 @torch.inference_mode()
 def features_of(network: TfktNetwork, examples: Sequence[Example]) -> tuple[torch.Tensor, list[str]]:
-    """F's pooled features [n, d] of up to 1200 whole examples, evenly spaced, and whose they are."""
-    chosen = examples[:: max(1, math.ceil(len(examples) / _MOST))]
+    """F's pooled features [n, d] of up to 600 whole examples, evenly spaced, and whose they are."""
+    chosen = some(examples, _MOST)
     network.eval()
     device = next(network.parameters()).device
     rows = [network.features(example.load()[None, None].to(device)).float().cpu() for example in chosen]

@@ -17,7 +17,7 @@ from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.n2q.domain import Domain
 from ctiqa_models.simulation.labels import QuantileMap
 from ctiqa_models.tfkt.examples import Example, Sides, distorted_photos, kadid_photos, ldctiqac_slices, simulated
-from ctiqa_models.tfkt.fit import fit, predict, ranks_both
+from ctiqa_models.tfkt.fit import fit, predict, ranks_both, some
 from ctiqa_models.tfkt.imagenet import begin_with_imagenet
 from ctiqa_models.tfkt.known import features_of, learn_ranges
 from ctiqa_models.tfkt.network import Phase1Network, TfktNetwork
@@ -31,6 +31,8 @@ from ctiqa_models.weights import WeightsFile
 
 WEIGHTS = "tfkt.safetensors"
 PICTURES, PHOTOGRAPHS = "pictures", "photographs"
+
+_MOST_TO_VALIDATE = 400
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +117,7 @@ def _photos(request: TrainRequest, recipe: Recipe) -> Sides:
 
 
 def _release(network: TfktNetwork, recipe: Recipe, slices: _Slices, learnt: Sequence[Example]) -> Release:
-    held_out = slices.sides.validation
+    held_out = some(slices.sides.validation, _MOST_TO_VALIDATE)
     predicted, truth = predict(network, held_out), np.asarray([example.score for example in held_out])
     evaluation = {"plcc": plcc(predicted, truth), "srcc": srcc(predicted, truth), "krcc": krcc(predicted, truth)}
     _log.info("validation: %s", evaluation)
