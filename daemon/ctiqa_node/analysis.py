@@ -1,4 +1,4 @@
-"""From a CtVolume to assessments: the only door to the models."""
+"""From a CtVolume to assessments: the worker's door to the models (`laboratory.py` is the data scientist's)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ctiqa_models import catalog
 from ctiqa_models.api import Assessment, Assessor, HuVolume, ModelIdentity, Progress, Status
-from ctiqa_models.installed import Installed, find
+from ctiqa_models.installed import Installed, find, remove
 from ctiqa_models.weights import NotInstalledError, WeightsError
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.errors import ConfigError, Rejected
@@ -63,7 +63,7 @@ def require_known(names: Sequence[str] | None) -> None:
     Raises:
         ConfigError: it has not; names what there is.
     """
-    there_are = (*catalog.NAMES, *catalog.INSTALLABLE)
+    there_are = _in_catalog()
     unknown = [name for name in names or () if name not in there_are]
     if unknown:
         raise ConfigError(f"worker.assessors: no such model: {', '.join(unknown)}. There are: {', '.join(there_are)}.")
@@ -71,7 +71,7 @@ def require_known(names: Sequence[str] | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class InstalledModel:
-    """Weights that the site imported for one model of the catalog."""
+    """Weights that the site imported or trained for one model of the catalog."""
 
     model: str
     label: str
@@ -80,6 +80,7 @@ class InstalledModel:
     source_sha256: str
     installed_at: str
     sha256: str
+    trained_on: str
 
 
 def import_model(file: Path, kind: str, models: Path, at: datetime, label: str | None) -> InstalledModel:
@@ -97,14 +98,45 @@ def import_model(file: Path, kind: str, models: Path, at: datetime, label: str |
         raise Rejected(str(error)) from error
 
 
+def install_trained(file: Path, models: Path, at: datetime, label: str | None) -> InstalledModel:
+    """Install weights that `train` wrote into the folder `models`, in place of those that ship.
+
+    Raises:
+        Rejected: the file is no such weights, or they cannot be used.
+        OSError: the file cannot be opened, or the weights cannot be written.
+    """
+    from ctiqa_models.adopting import adopt
+
+    try:
+        return _installed_model(adopt(file, models, at, label))
+    except WeightsError as error:
+        raise Rejected(str(error)) from error
+
+
+def remove_model(models: Path, name: str) -> bool:
+    """Take away what the site installed for a model; whether one that ships is used from now on.
+
+    Raises:
+        Rejected: nothing is installed for it.
+        OSError: it cannot be removed.
+    """
+    if name not in _in_catalog() or not remove(models, name):
+        raise Rejected(f"Nothing is installed for {name!r}; `ctiqa-node model ls` lists what is.")
+    return name in catalog.NAMES
+
+
+def _in_catalog() -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*catalog.NAMES, *catalog.INSTALLABLE)))
+
+
 def installed_models(models: Path) -> list[InstalledModel]:
-    """What the site has imported, in the order of the catalog.
+    """What the site has installed, in the order of the catalog.
 
     Raises:
         Rejected: a record in the folder cannot be read.
     """
     try:
-        found = [find(models, name) for name in catalog.INSTALLABLE]
+        found = [find(models, name) for name in _in_catalog()]
     except WeightsError as error:
         raise Rejected(str(error)) from error
     return [_installed_model(one) for one in found if one is not None]
@@ -120,6 +152,7 @@ def _installed_model(installed: Installed) -> InstalledModel:
         source_sha256=source.source_sha256,
         installed_at=source.installed_at,
         sha256=installed.sha256,
+        trained_on=source.trained_on,
     )
 
 

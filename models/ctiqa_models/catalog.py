@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ctiqa_models.api import Assessor
+from ctiqa_models.trained import site_weights, under_site_label
 from ctiqa_models.weights import WeightsFile
 
 N2Q_WEIGHTS = WeightsFile(
@@ -35,10 +36,10 @@ def _noise_level(_device: str, _folder: Path | None) -> Assessor:
     return NoiseLevel()
 
 
-def _n2q(device: str, _folder: Path | None) -> Assessor:
+def _n2q(device: str, folder: Path | None) -> Assessor:
     from ctiqa_models.n2q.assess import N2q
 
-    return N2q(N2Q_WEIGHTS, device)
+    return N2q(site_weights(folder, "n2q") or N2Q_WEIGHTS, device)
 
 
 def _tfkt(device: str, folder: Path | None) -> Assessor:
@@ -64,6 +65,9 @@ NAMES: tuple[str, ...] = tuple(_SHIPPED)
 INSTALLABLE: tuple[str, ...] = tuple(_INSTALLABLE)
 """What can be asked for once a site has installed weights for it."""
 
+TRAINABLE: tuple[str, ...] = ("tfkt", "chest_ctiqa", "n2q")
+"""What a site can train itself; weights that it installed are used in place of those that ship."""
+
 
 def assessors(device: str = "auto", names: Sequence[str] | None = None, folder: Path | None = None) -> list[Assessor]:
     """Make the assessors of these names (None: all that ship), with their weights loaded and checked.
@@ -77,4 +81,4 @@ def assessors(device: str = "auto", names: Sequence[str] | None = None, folder: 
     unknown = [name for name in wanted if name not in makers]
     if unknown:
         raise ValueError(f"no such model: {', '.join(unknown)}. There are: {', '.join(makers)}.")
-    return [makers[name](device, folder) for name in wanted]
+    return [under_site_label(makers[name](device, folder), folder) for name in wanted]

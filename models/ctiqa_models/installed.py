@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ class Provenance:
     """Where weights came from, and what they are."""
 
     architecture: str
-    """Which code the tensors belong to: `tfkt-v2-public`, `n2q-public`, or `tfkt` for our own."""
+    """Which code the tensors belong to: `tfkt-v2-public`, `n2q-public`, or the model's own name for our own."""
     label: str
     """What results call them, as the model's version."""
     source_file: str
@@ -63,15 +64,30 @@ def install(
     """
     from safetensors.torch import save_file
 
+    whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    metadata = {"model": model, **asdict(provenance), **(extra or {})}
+    return _install(folder, model, provenance, lambda part: save_file(whole, part, metadata=metadata))
+
+
+def install_file(folder: Path, model: str, file: Path, provenance: Provenance) -> Installed:
+    """The same for a safetensors file, which is kept bit by bit as it is."""
+    return _install(folder, model, provenance, lambda part: shutil.copyfile(file, part))
+
+
+def remove(folder: Path, model: str) -> bool:
+    """Take away what is installed for a model, and answer whether there was anything. Raises OSError."""
+    there = _record_path(folder, model).exists()
+    _record_path(folder, model).unlink(missing_ok=True)
+    weights_path(folder, model).unlink(missing_ok=True)
+    return there
+
+
+def _install(folder: Path, model: str, provenance: Provenance, write: Callable[[Path], object]) -> Installed:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = weights_path(folder, model)
     part = path.with_suffix(".part")
     try:
-        save_file(
-            {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
-            part,
-            metadata={"model": model, **asdict(provenance), **(extra or {})},
-        )
+        write(part)
         installed = Installed(model, sha256_of(part), provenance)
         record = _record_path(folder, model).with_suffix(".json.part")
         record.write_text(json.dumps(asdict(installed), indent=2) + "\n", encoding="utf-8")

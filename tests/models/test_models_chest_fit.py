@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ctiqa_models.chest_ctiqa.calibration import LEAST_SERIES, ReaderScore, calibrate
 from ctiqa_models.chest_ctiqa.fit import FIT_FILE, PUBLISHED, Features, Fit, grade, load_fit, save_fit
+from ctiqa_models.weights import WeightsError
 
 _DAY = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -149,7 +150,7 @@ def test_without_a_saved_fit_the_published_one_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{}", '{"fit": {"snr": 1}}', '{"fit": []}'])
 def test_a_damaged_fit_is_refused_and_not_replaced_in_silence(tmp_path: Path, content: str) -> None:
     (tmp_path / FIT_FILE).write_text(content)
-    with pytest.raises(ValueError, match="calibrate"):
+    with pytest.raises(WeightsError, match="calibrate"):
         load_fit(tmp_path)
 
 

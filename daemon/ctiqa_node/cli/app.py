@@ -8,7 +8,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ctiqa_node.cli import assess, configuration, database, model, peers, queue, results, serve, status, version, why
+from ctiqa_node.cli import (
+    assess,
+    calibrate,
+    configuration,
+    database,
+    evaluate,
+    model,
+    peers,
+    queue,
+    results,
+    serve,
+    status,
+    train,
+    version,
+    why,
+)
 from ctiqa_node.cli.console import print_failure
 from ctiqa_node.errors import ConfigError, CtiqaError, StateError
 
@@ -74,6 +89,9 @@ app.command()(results.results)
 app.add_typer(queue.app, name="queue")
 app.command()(why.why)
 app.add_typer(model.app, name="model")
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(calibrate.calibrate)
 app.add_typer(configuration.app, name="config")
 app.add_typer(database.app, name="db")
 app.command()(version.version)

@@ -55,11 +55,11 @@ def assess(
 def _assess(folder: Path, config: Config, out: Path | None) -> list[OfflineSeries]:
     warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")  # it warns of what real scanners send
     from ctiqa_node.cli import offline  # brings torch and matplotlib: seconds, and only here
-    from ctiqa_node.cli.files import find_files
+    from ctiqa_node.folders import find_files, group_by_series
 
     try:
         files = find_files(folder)
-        groups, unusable = offline.group_by_series(files.dicom)
+        groups, unusable = group_by_series(files.dicom)
         if left_out := files.others + unusable:
             console.err().print(
                 f"{console.counted(left_out, 'file')} left out: not DICOM, a DICOMDIR, or not readable."

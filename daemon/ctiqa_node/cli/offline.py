@@ -6,64 +6,26 @@ Brings torch and all that draws and encodes: import it only when something is to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from matplotlib.image import imsave
-from pydicom.dataset import Dataset
 
 from ctiqa_node.analysis import Analyst, Assessed, require_known
 from ctiqa_node.cli.offline_result import OfflineSeries, OfflineState
 from ctiqa_node.config import Config
 from ctiqa_node.ct import headers
 from ctiqa_node.ct.loader import load_series
-from ctiqa_node.ct.selection import InstanceSummary, choose, summarise
+from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.states import OutputKind
 from ctiqa_node.db.tables import now
 from ctiqa_node.errors import Rejected, RetryLater
+from ctiqa_node.folders import SeriesFiles
 from ctiqa_node.report.text import as_text
-from ctiqa_node.report.uids import is_own_result
 from ctiqa_node.results import ClassificationResult, MeasurementResult, ModelResult, SliceResult
 from ctiqa_node.state import StateFolder
 from ctiqa_node.tasks import make_outputs, make_report
-
-
-@dataclass(slots=True)
-class SeriesFiles:
-    """The files of one series, each SOP Instance once, and the header of the first."""
-
-    header: Dataset
-    paths: list[Path] = field(default_factory=list)
-    summaries: list[InstanceSummary] = field(default_factory=list)
-    uids: set[str] = field(default_factory=set)
-
-
-def group_by_series(paths: Sequence[Path]) -> tuple[list[SeriesFiles], int]:
-    """Sort files into series, in the order in which they come; also how many cannot be read or name no series.
-
-    Raises:
-        OSError: a file cannot be opened.
-    """
-    found: dict[str, SeriesFiles] = {}
-    unusable = 0
-    for path in paths:
-        try:
-            header = headers.read_file(path)
-        except headers.UnreadableFileError:
-            unusable += 1
-            continue
-        uid, instance = headers.text(header, "SeriesInstanceUID"), headers.text(header, "SOPInstanceUID")
-        if not uid or not instance:
-            unusable += 1
-            continue
-        series = found.setdefault(uid, SeriesFiles(header))
-        if instance not in series.uids:
-            series.uids.add(instance)
-            series.paths.append(path)
-            series.summaries.append(summarise(header, is_own_result=is_own_result(header)))
-    return list(found.values()), unusable
 
 
 class Offline:

@@ -120,8 +120,8 @@ def send(
 
 
 def _send(folder: Path, called: ApplicationEntity, calling: str, timeout: float) -> SendSummary:
-    from ctiqa_node.cli.files import find_files  # these two bring pydicom and pynetdicom
-    from ctiqa_node.dimse.storage_scu import send as c_store
+    from ctiqa_node.dimse.storage_scu import send as c_store  # these two bring pydicom and pynetdicom
+    from ctiqa_node.folders import find_files
 
     found = find_files(folder)
     answers = c_store(called, calling, found.dicom, timeout) if found.dicom else iter(())

@@ -19,6 +19,8 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ctiqa_models.weights import WeightsError
+
 if TYPE_CHECKING:
     from ctiqa_models.chest_ctiqa.calibration import Calibration
 
@@ -105,8 +107,8 @@ def save_fit(folder: Path, calibration: Calibration) -> Path:
 def load_fit(folder: Path | None) -> Fit:
     """The fit that a site saved in its folder of models; the published one without a folder, or when it saved none.
 
-    Raises ValueError for a file that cannot be read or holds no such fit: a site that calibrated must not silently get
-    other coefficients.
+    Raises WeightsError for a file that cannot be read or holds no such fit: a site that calibrated must not silently
+    get other coefficients.
     """
     path = None if folder is None else folder / FIT_FILE
     if path is None or not path.exists():
@@ -119,4 +121,4 @@ def load_fit(folder: Path | None) -> Fit:
             raise ValueError("the coefficients are not those of this version")
         return Fit(**numbers, **words)  # type: ignore[arg-type] # the keys are spelt out above
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}). Run `ctiqa-node calibrate` again.") from error
+        raise WeightsError(f"{path} cannot be read ({error}). Run `ctiqa-node calibrate` again.") from error

@@ -1,0 +1,157 @@
+"""Training examples on disk: each body's series in the network's form with their labels, made once and then kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ctiqa_models.api import HuVolume
+from ctiqa_models.chest_ctiqa.labels import window_of_kernel
+from ctiqa_models.chest_ctiqa.lungs import Build, build_of
+from ctiqa_models.chest_ctiqa.preprocess import Shape, slice_channels
+from ctiqa_models.chest_ctiqa.volumes import AS_IT_CAME, Series, phantom_name, phantom_series, stack_series, stacks
+from ctiqa_models.classical import Brisque, Snr
+
+_log = logging.getLogger(__name__)
+
+NO_CLASS = -100
+"""A class that nobody knows; torch's cross-entropy leaves it out."""
+
+_SLICE_MM = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One series. `channels` is float16 [c, z, size, size] of `slice_channels`; `snr` and `brisque` are those of each
+    slice [z] at full resolution, NaN where a slice has none; classes are NO_CLASS where unknown."""
+
+    channels: npt.NDArray[np.float16]
+    pixel_mm: float
+    field_of_view_mm: float
+    patient: str
+    origin: str
+    kernel: str
+    window: int
+    exposure: int
+    snr: npt.NDArray[np.float64]
+    brisque: npt.NDArray[np.float64]
+    builds: tuple[Build, ...]
+
+
+def example_of(series: Series, shape: Shape, brisque: Brisque) -> Example:
+    """Bring a series into the network's form and measure what the network is to predict."""
+    volume = HuVolume(series.hu.numpy(), (_SLICE_MM, series.pixel_mm, series.pixel_mm))
+    return Example(
+        channels=slice_channels(series.hu, shape).numpy().astype(np.float16),
+        pixel_mm=series.pixel_mm,
+        field_of_view_mm=series.pixel_mm * series.hu.shape[-1],
+        patient=series.patient,
+        origin=series.origin,
+        kernel=series.kernel,
+        window=NO_CLASS if series.window is None else int(series.window),
+        exposure=NO_CLASS if series.exposure is None else int(series.exposure),
+        snr=_per_slice(Snr(), "snr", volume),
+        brisque=_per_slice(brisque, "brisque", volume),
+        builds=tuple(build_of(series.hu, series.pixel_mm)),
+    )
+
+
+def _per_slice(measure: Snr | Brisque, name: str, volume: HuVolume) -> npt.NDArray[np.float64]:
+    values = np.full(len(volume.hu), np.nan)
+    for one in measure.assess(volume, lambda _: None).measurements:
+        if one.name == name and one.slice_index is not None:
+            values[one.slice_index] = one.value
+    return values
+
+
+def make_examples(
+    folder: Path, slices: Path | None, shape: Shape, phantoms: int, draws: int, processes: int = 1
+) -> None:
+    """Simulate all examples into `folder`, one file a body, and leave alone what an earlier run has made.
+
+    A file is written under another name first, so that a run that was stopped leaves whole ones only.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs: list[tuple[str, Callable[[], Iterator[Series]]]] = []
+    if slices is not None:
+        jobs += [(f"stack-{stack.name}", partial(stack_series, stack, draws)) for stack in stacks(slices, shape.slices)]
+    jobs += [(phantom_name(seed), partial(phantom_series, seed, shape.slices)) for seed in range(phantoms)]
+    missing = [(folder / f"{name}.npz", make) for name, make in jobs if not (folder / f"{name}.npz").exists()]
+    _log.info("%d bodies, %d of them still to simulate", len(jobs), len(missing))
+    # Spawned, not forked: torch's thread pools do not survive a fork.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for done, _ in enumerate(pool.map(partial(_make_file, shape), *zip(*missing, strict=True)), start=1):
+            if done % 20 == 0:
+                _log.info("%d of %d bodies simulated", done, len(missing))
+
+
+def _make_file(shape: Shape, file: Path, make: Callable[[], Iterable[Series]]) -> None:
+    torch.set_num_threads(1)
+    brisque = Brisque()
+    examples = [example_of(series, shape, brisque) for series in make()]
+    part = file.with_suffix(".part")
+    with part.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **_arrays(examples))
+    part.replace(file)
+
+
+def _arrays(examples: Sequence[Example]) -> dict[str, npt.NDArray[Any]]:
+    """Series of one body share pixel size, matrix and number of slices."""
+    return {
+        "channels": np.stack([one.channels for one in examples]),
+        "pixel_mm": np.asarray([one.pixel_mm for one in examples]),
+        "field_of_view_mm": np.asarray([one.field_of_view_mm for one in examples]),
+        "patient": np.asarray([one.patient for one in examples]),
+        "origin": np.asarray([one.origin for one in examples]),
+        "kernel": np.asarray([one.kernel for one in examples]),
+        "window": np.asarray([one.window for one in examples]),
+        "exposure": np.asarray([one.exposure for one in examples]),
+        "snr": np.stack([one.snr for one in examples]),
+        "brisque": np.stack([one.brisque for one in examples]),
+        "builds": np.asarray([[(b.body_cm2, b.lung_share) for b in one.builds] for one in examples]),
+    }
+
+
+def load_examples(folder: Path) -> list[Example]:
+    """All examples of a folder; ValueError when it holds none.
+
+    The window class of series as they came is read off their kernel again, in case the table has grown.
+    """
+    files = sorted(folder.glob("*.npz"))
+    if not files:
+        raise ValueError(f"no examples: {folder} holds no .npz file")
+    return [one for file in files for one in _load_file(file)]
+
+
+def _load_file(file: Path) -> Iterator[Example]:
+    with np.load(file) as kept:
+        columns = {name: kept[name] for name in kept.files}
+    for index in range(len(columns["channels"])):
+        origin, kernel = str(columns["origin"][index]), str(columns["kernel"][index])
+        window = int(columns["window"][index])
+        if origin == AS_IT_CAME:
+            known = window_of_kernel(kernel)
+            window = NO_CLASS if known is None else int(known)
+        yield Example(
+            channels=columns["channels"][index],
+            pixel_mm=float(columns["pixel_mm"][index]),
+            field_of_view_mm=float(columns["field_of_view_mm"][index]),
+            patient=str(columns["patient"][index]),
+            origin=origin,
+            kernel=kernel,
+            window=window,
+            exposure=int(columns["exposure"][index]),
+            snr=columns["snr"][index],
+            brisque=columns["brisque"][index],
+            builds=tuple(Build(float(body), float(lung)) for body, lung in columns["builds"][index]),
+        )
