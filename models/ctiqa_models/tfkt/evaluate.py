@@ -14,7 +14,7 @@ from ctiqa_models.catalog import TFKT_WEIGHTS
 from ctiqa_models.data.slices import read_slice, slice_files
 from ctiqa_models.data.split import is_held_out
 from ctiqa_models.device import device_of
-from ctiqa_models.evaluation.against import Unavailable, metric
+from ctiqa_models.evaluation.against import Metric, Unavailable, metric
 from ctiqa_models.evaluation.figures import Figure, Values, bootstrap, correlation_sum, krcc, plcc, srcc
 from ctiqa_models.evaluation.table import Row, Table
 from ctiqa_models.simulation.held_out_distortions import LEVELS, HeldOut
@@ -110,8 +110,12 @@ def _others(names: Sequence[str], device: str) -> tuple[list[_Entry], list[Row]]
         except Unavailable as error:
             missing.append(Row(name, (str(error), None, None, None)))
         else:
-            entries.append(_Entry(name, lambda images, found=found: found.score(images.numpy())))
+            entries.append(_Entry(name, _of_metric(found)))
     return entries, missing
+
+
+def _of_metric(found: Metric) -> Scorer:
+    return lambda images: found.score(images.numpy())
 
 
 def _on_slices(

@@ -1,4 +1,4 @@
-"""TFKT weights in files: those that a training writes and that ship, and those that a site installed."""
+"""TFKT weights in files: those that a training writes and that ship, and those of public code that a site imported."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import nn
-
 from ctiqa_models import weights
 from ctiqa_models.api import ModelIdentity
 from ctiqa_models.checkpoints import load_into
 from ctiqa_models.familiarity import Familiarity
-from ctiqa_models.installed import Installed, Provenance, install, require
+from ctiqa_models.installed import require
 from ctiqa_models.n2q.domain import Domain
 from ctiqa_models.simulation.labels import QuantileMap
 from ctiqa_models.tfkt import public
 from ctiqa_models.tfkt.assess import Known, Tfkt
-from ctiqa_models.tfkt.config import TfktConfig
 from ctiqa_models.tfkt.network import TfktNetwork
 from ctiqa_models.tfkt.recipe import Recipe, recipe_of
 
 SHIPPED = "tfkt"
 IMPORTED = "tfkt_imported"
-OWN_ARCHITECTURE = "tfkt"
 NONE_INSTALLED = (
     "no TFKT weights of the site's own are installed; import a checkpoint of the public code with "
     "`ctiqa-node model import`"
@@ -113,27 +109,9 @@ def imported_tfkt(folder: Path | None, device: str) -> Tfkt:
         trained_on=installed.provenance.trained_on,
         weights_sha256=installed.sha256,
     )
-    return Tfkt(_network(installed, weights.load(file)), identity, device)
-
-
-def install_trained(folder: Path, network: TfktNetwork, provenance: Provenance) -> Installed:
-    """Install a network that was trained here; raises OSError."""
-    config = json.dumps(asdict(network.config))
-    return install(folder, IMPORTED, network.state_dict(), provenance, {"config": config})
-
-
-def _network(installed: Installed, loaded: weights.Weights) -> nn.Module:
     architecture = installed.provenance.architecture
-    if architecture == public.ARCHITECTURE:
-        return public.build(loaded.tensors)
-    if architecture != OWN_ARCHITECTURE:
+    if architecture != public.ARCHITECTURE:
         raise weights.WeightsError(
             f"The installed TFKT weights are of an architecture {architecture!r}, not known here."
         )
-    try:
-        config = TfktConfig(**json.loads(loaded.metadata["config"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise weights.WeightsError(
-            f"The installed TFKT weights do not say what network they are of ({error})."
-        ) from error
-    return load_into(TfktNetwork(config), loaded.tensors, f"TFKT, {config.variant}, {config.size}")
+    return Tfkt(public.build(weights.load(file).tensors), identity, device)
