@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ BEST = "best.pt"
 _CHUNK = 4
 _MOST_TO_CHOOSE = 64
 
+T = TypeVar("T")
 Choose = Callable[[nn.Module], float]
 
 
@@ -128,7 +130,7 @@ def _keep_if_best(network: nn.Module, value: float, file: Path) -> None:
     fresh.replace(file)
 
 
-def some(examples: Sequence[Example], most: int = _MOST_TO_CHOOSE) -> list[Example]:
+def some(examples: Sequence[T], most: int = _MOST_TO_CHOOSE) -> list[T]:
     """At most so many, evenly spaced."""
     step = max(1, math.ceil(len(examples) / most))
     return list(examples[::step])

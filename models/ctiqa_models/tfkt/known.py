@@ -19,6 +19,7 @@ from ctiqa_models.tfkt.network import TfktNetwork
 from ctiqa_models.tfkt.pictures import Picture
 
 _MOST = 600
+_MOST_TO_MEASURE = 200
 _LOW_DOSE = 0.06
 _SMOOTHED = ("gaussian", "total variation")
 
@@ -32,7 +33,8 @@ def learn_ranges(files: Sequence[Path], folder: Path, pictures: Sequence[Picture
     noisy = [picture for picture in trained if picture.kind == "dose and views" and (picture.dose or 1.0) < _LOW_DOSE]
     # Only the noise of these is looked at, which does not depend on the field of view.
     of_clean, of_noisy = (
-        [_measured(picture_hu(folder / p.file, p.index), 400.0) for p in some] for some in (clean, noisy)
+        [_measured(picture_hu(folder / one.file, one.index), 400.0) for one in some(kind, _MOST_TO_MEASURE)]
+        for kind in (clean, noisy)
     )
     return learn_domain(own, of_clean or own, of_noisy or own)
 
