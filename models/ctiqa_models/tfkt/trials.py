@@ -18,7 +18,7 @@ from ctiqa_models.simulation.held_out_distortions import LEVELS, HeldOut, distor
 from ctiqa_models.tfkt.bases import Base, slice_base
 
 DOSES = (1.0, 0.5, 0.25, 0.1, 0.05)
-_MOST = 24
+_MOST = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ Make = Callable[[Base], torch.Tensor]
 
 
 def chosen(files: Sequence[Path]) -> list[Path]:
-    """Up to 24 slices of validation patients, as many patients among them as can be."""
+    """Up to 12 slices of validation patients, as many patients among them as can be."""
     by_patient: dict[str, list[Path]] = {}
     for file in files:
         patient = read_slice(file).patient
