@@ -131,6 +131,6 @@ def _keep_if_best(network: nn.Module, value: float, file: Path) -> None:
 
 
 def some(examples: Sequence[T], most: int = _MOST_TO_CHOOSE) -> list[T]:
-    """At most so many, evenly spaced."""
-    step = max(1, math.ceil(len(examples) / most))
-    return list(examples[::step])
+    """At most so many, drawn at random but always the same; every n-th would meet one kind of picture alone."""
+    drawn = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))[:most]
+    return [examples[index] for index in sorted(drawn.tolist())]

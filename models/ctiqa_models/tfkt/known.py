@@ -41,7 +41,7 @@ def learn_ranges(files: Sequence[Path], folder: Path, pictures: Sequence[Picture
 
 @torch.inference_mode()
 def features_of(network: TfktNetwork, examples: Sequence[Example]) -> tuple[torch.Tensor, list[str]]:
-    """F's pooled features [n, d] of up to 600 whole examples, evenly spaced, and whose they are."""
+    """F's pooled features [n, d] of up to 600 whole examples, and whose they are."""
     chosen = some(examples, _MOST)
     network.eval()
     device = next(network.parameters()).device
