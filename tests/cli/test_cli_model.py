@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cli_state import Run, body
 
+from ctiqa_models.simulation.phantom import anatomy
 from ctiqa_models.weights import sha256_of
 from ctiqa_node.ct.writer import write_series
 from support.public_checkpoints import n2q_checkpoint
@@ -105,10 +107,11 @@ def test_without_imported_weights_the_report_says_what_is_missing(
 def test_installed_weights_appear_in_values_report_and_page(
     run: Run, with_assessors: Path, notebook: Path, tmp_path: Path
 ) -> None:
-    trained = write_untrained(tmp_path / "run" / "tfkt.safetensors", torch.from_numpy(body(6)).float())
+    patient = anatomy(5, 6, 96, 384.0, 5.0)
+    trained = write_untrained(tmp_path / "run" / "tfkt.safetensors", torch.from_numpy(patient))
     run("model", "import", str(trained.path), "--as", "trained")
     run("model", "import", str(notebook), "--as", "n2q", "--name", "mayo-2022")
-    write_series(body(6), (5, 4, 4), tmp_path / "ct")
+    write_series(patient.astype(np.float64), (5, 4, 4), tmp_path / "ct")
     done = run("assess", str(tmp_path / "ct"), "--out", str(tmp_path / "out"), "--json")
     (series,) = done.json
     by_name = {model["model"]: model for model in series["models"]}

@@ -19,6 +19,7 @@ from ctiqa_models.installed import Provenance, find, install
 from ctiqa_models.n2q.body import find_anatomy, measure
 from ctiqa_models.n2q.preprocess import to_matrix
 from ctiqa_models.plausible import PlainGate
+from ctiqa_models.simulation.phantom import anatomy
 from ctiqa_models.tfkt.assess import Known, Tfkt
 from ctiqa_models.tfkt.preprocess import network_input
 from ctiqa_models.tfkt.release import read_release, write_release
@@ -120,7 +121,7 @@ def test_progress_is_told_every_few_slices() -> None:
 
 @pytest.mark.parametrize("variant", ["v1", "v2"])
 def test_what_a_site_trained_scores_as_it_did_and_under_its_own_label(tmp_path: Path, variant: str) -> None:
-    volume = _series(_disc(100), _disc(120, 60.0), _disc(110), _disc(115, 50.0))
+    volume = HuVolume(anatomy(5, 4, 128), (5.0, 3.125, 3.125))
     release = untrained(torch.from_numpy(volume.hu), variant=variant)
     file = write_release(release, tmp_path / "run" / "tfkt.safetensors")
     adopt(file.path, tmp_path, NOW, "try-1")
@@ -130,12 +131,14 @@ def test_what_a_site_trained_scores_as_it_did_and_under_its_own_label(tmp_path: 
     assert identity.weights_sha256 == file.sha256
     with torch.inference_mode():
         expected = read_release(file).network(network_input(torch.from_numpy(volume.hu))).clamp(0, 4)
-    found = [m.value for m in tfkt.assess(volume, lambda share: None).measurements if m.slice_index is not None]
+    assessment = tfkt.assess(volume, lambda share: None)
+    assert assessment.status is Status.SCORED, assessment.reason
+    found = [m.value for m in assessment.measurements if m.slice_index is not None]
     assert found == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_a_picture_unlike_those_of_the_training_is_left_out() -> None:
-    release = untrained(torch.from_numpy(np.stack([_disc(radius) for radius in (100, 105, 110, 115)])))
+    release = untrained(torch.from_numpy(np.stack([_disc(radius) for radius in (100, 105, 110, 115)])), margin=1.0)
     known = Known(release.network, release.familiarity)
     odd = np.random.default_rng(1).normal(40, 400, (128, 128)).astype(np.float32)
     volume = _series(_disc(103), _disc(108), np.where(_disc(100) > 0, odd, -1000).astype(np.float32))

@@ -18,7 +18,7 @@ from ctiqa_models.weights import WeightsFile
 WIDE = Domain(Range(0, 1000), Range(50, 5000), Range(0, 1), Range(0, 500))
 
 
-def untrained(familiar: torch.Tensor, **changed: object) -> Release:
+def untrained(familiar: torch.Tensor, margin: float = 100.0, **changed: object) -> Release:
     """A release with random weights; it knows slices [z, y, x] in HU like `familiar`, and any body."""
     torch.manual_seed(1)
     recipe = recipe_of({**read_recipe().to_dict(), **changed})
@@ -27,7 +27,7 @@ def untrained(familiar: torch.Tensor, **changed: object) -> Release:
         for parameter in network.swin.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
         features = network.features(network_input(familiar))
-    known = Familiarity.fit(features, [str(index) for index in range(len(features))], margin=1.0)
+    known = Familiarity.fit(features, [str(index) for index in range(len(features))], margin=margin)
     curve = QuantileMap((0.0, 1.0), (0.0, 4.0))
     return Release(network, recipe, curve, WIDE, known, "random numbers", {"plcc": 0.0})
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ctiqa_models.api import Assessment, HuVolume, Measurement, ModelIdentity, Progress, Status
+from ctiqa_models.api import Assessment, FloatArray, HuVolume, Measurement, ModelIdentity, Progress, Status
 from ctiqa_models.device import device_of
 from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.n2q.body import find_anatomy, measure
@@ -18,6 +18,7 @@ from ctiqa_models.n2q.preprocess import to_matrix
 from ctiqa_models.plausible import LEAST_SHARE, Gate, PlainGate, finite_hu, odd_shape, why_not
 from ctiqa_models.tfkt.network import TfktNetwork
 from ctiqa_models.tfkt.preprocess import network_input
+from ctiqa_models.trunk.gate import TrunkGate
 
 LOWEST, HIGHEST = 0.0, 4.0
 _CHUNK = 4
@@ -79,8 +80,9 @@ class Tfkt:
     `tfkt_uncertainty`, by how much (standard deviation) a score changes when the slice is flipped or turned, which
     changes no quality: the mean over up to eight slices. With another `identity` its name stands in place of `tfkt`.
 
-    Slices to which the gate or the judge object are left out; when fewer than half remain the volume is not scored.
-    `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that torch knows.
+    Slices to which the gate, the trunk gate (None: there is none) or the judge object are left out; when fewer than
+    half remain the volume is not scored. `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that
+    torch knows.
     """
 
     def __init__(
@@ -90,12 +92,14 @@ class Tfkt:
         device: str = "auto",
         gate: Gate | None = None,
         judge: Judge | None = None,
+        trunk: TrunkGate | None = None,
     ) -> None:
         self._device = device_of(device)
         network.eval().to(self._device)
         self._judge: Judge = Unknown(network) if judge is None else judge
         self._identity = identity
         self._gate: Gate = PlainGate() if gate is None else gate
+        self._trunk = trunk
 
     @property
     def identity(self) -> ModelIdentity:
@@ -123,7 +127,7 @@ class Tfkt:
         field_of_view_mm = volume.spacing_mm[1] * volume.hu.shape[1]
         accepted: list[int] = []
         for offset, small in enumerate(to_matrix(hu).numpy()):
-            objection = self._gate.objection(measure(small, find_anatomy(small), field_of_view_mm))
+            objection = self._objection(small, field_of_view_mm)
             if objection:
                 findings.objections[start + offset] = objection
             else:
@@ -141,6 +145,14 @@ class Tfkt:
                 findings.scores[index] = float(np.clip(score, LOWEST, HIGHEST))
                 if index in again:
                     findings.deviations.append(self._deviation(image, score))
+
+    def _objection(self, small: FloatArray, field_of_view_mm: float) -> Objection | None:
+        """Why a slice [256, 256] in HU is not shown to the network at all; None when it is."""
+        anatomy = find_anatomy(small)
+        objection = self._gate.objection(measure(small, anatomy, field_of_view_mm))
+        if objection is None and self._trunk is not None:
+            objection = self._trunk.objection(small, anatomy, field_of_view_mm)
+        return objection
 
     @torch.inference_mode()
     def _judged(self, images: torch.Tensor) -> list[tuple[float, Objection | None]]:

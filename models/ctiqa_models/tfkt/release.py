@@ -17,6 +17,7 @@ from ctiqa_models.tfkt import public
 from ctiqa_models.tfkt.assess import Known, Tfkt
 from ctiqa_models.tfkt.network import TfktNetwork
 from ctiqa_models.tfkt.recipe import Recipe, recipe_of
+from ctiqa_models.trunk.gate import load_trunk
 
 SHIPPED = "tfkt"
 IMPORTED = "tfkt_imported"
@@ -96,7 +97,8 @@ def shipped_tfkt(file: weights.WeightsFile, device: str) -> Tfkt:
     """The assessor with weights that were trained here; WeightsError when the file cannot be used."""
     release = read_release(file)
     identity = ModelIdentity(SHIPPED, release.recipe.version, _SUMMARY, release.trained_on, file.sha256)
-    return Tfkt(release.network, identity, device, release.ranges, Known(release.network, release.familiarity))
+    known = Known(release.network, release.familiarity)
+    return Tfkt(release.network, identity, device, release.ranges, known, load_trunk())
 
 
 def imported_tfkt(folder: Path | None, device: str) -> Tfkt:
