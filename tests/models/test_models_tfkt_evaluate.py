@@ -42,6 +42,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_tables_put_ours_beside_the_posters(slices: Path, pairs: Path, tmp_path: Path) -> None:
     familiar = torch.from_numpy(anatomy(1, 2, SIZE))
     release = untrained(familiar, picture_size=SIZE, pretrain=False)

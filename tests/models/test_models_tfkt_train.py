@@ -122,6 +122,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(
         assert torch.equal(resumed[name], tensor), name
 
 
+@pytest.mark.slow
 def test_both_phases_learn_from_rated_pictures(kadid: Path, ldctiqac: Path, tmp_path: Path) -> None:
     sources = Sources(kadid=kadid, ldctiqac=ldctiqac)
     release = read_release(run(TrainRequest(sources, tmp_path, _recipe(tmp_path), "cpu")))
