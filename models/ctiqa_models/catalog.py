@@ -15,6 +15,12 @@ N2Q_WEIGHTS = WeightsFile(
 )
 """Apache-2.0; what they were trained on, and its licences, is told in n2q/CARD.md."""
 
+TFKT_WEIGHTS = WeightsFile(
+    path=Path(__file__).parent / "tfkt" / "weights" / "tfkt.safetensors",
+    sha256="",
+)
+"""Apache-2.0; what they were trained on, and its licences, is told in tfkt/CARD.md."""
+
 CHEST_CTIQA_WEIGHTS = WeightsFile(
     path=Path(__file__).parent / "chest_ctiqa" / "weights" / "chest_ctiqa.safetensors",
     sha256="",
@@ -56,9 +62,15 @@ def _chest_ctiqa(device: str, folder: Path | None) -> Assessor:
 
 
 def _tfkt(device: str, folder: Path | None) -> Assessor:
-    from ctiqa_models.tfkt.release import load_tfkt
+    from ctiqa_models.tfkt.release import shipped_tfkt
 
-    return load_tfkt(folder, device)
+    return shipped_tfkt(site_weights(folder, "tfkt") or TFKT_WEIGHTS, device)
+
+
+def _tfkt_imported(device: str, folder: Path | None) -> Assessor:
+    from ctiqa_models.tfkt.release import imported_tfkt
+
+    return imported_tfkt(folder, device)
 
 
 def _n2q_imported(device: str, folder: Path | None) -> Assessor:
@@ -69,8 +81,14 @@ def _n2q_imported(device: str, folder: Path | None) -> Assessor:
 
 _Maker = Callable[[str, Path | None], Assessor]
 
-_SHIPPED: dict[str, _Maker] = {"snr": _snr, "brisque": _brisque, "noise_level": _noise_level, "n2q": _n2q}
-_INSTALLABLE: dict[str, _Maker] = {"tfkt": _tfkt, "n2q_imported": _n2q_imported}
+_SHIPPED: dict[str, _Maker] = {
+    "snr": _snr,
+    "brisque": _brisque,
+    "noise_level": _noise_level,
+    "n2q": _n2q,
+    "tfkt": _tfkt,
+}
+_INSTALLABLE: dict[str, _Maker] = {"tfkt_imported": _tfkt_imported, "n2q_imported": _n2q_imported}
 
 NAMES: tuple[str, ...] = tuple(_SHIPPED)
 """What ships and can always be asked for, in the order in which results are shown. Reading it imports no model."""

@@ -34,7 +34,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "tfkt-v2": Kind(tfkt_release.MODEL, tfkt.ARCHITECTURE, tfkt.build, tfkt_preprocess.SIZE),
+    "tfkt-v2": Kind(tfkt_release.IMPORTED, tfkt.ARCHITECTURE, tfkt.build, tfkt_preprocess.SIZE),
     "n2q": Kind(n2q.MODEL, n2q.ARCHITECTURE, n2q.build, n2q_preprocess.SIZE),
 }
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from cli_state import Run, body
 
-from ctiqa_models.installed import Provenance
-from ctiqa_models.tfkt.config import TfktConfig
-from ctiqa_models.tfkt.network import TfktNetwork
-from ctiqa_models.tfkt.release import install_trained
+from ctiqa_models.simulation.phantom import anatomy
 from ctiqa_models.weights import sha256_of
 from ctiqa_node.ct.writer import write_series
 from support.public_checkpoints import n2q_checkpoint
+from support.tfkt_release import write_untrained
 
 MODELS = Path("state") / "models"
 
@@ -30,7 +29,7 @@ def notebook(tmp_path: Path) -> Path:
 @pytest.fixture
 def with_assessors(config_file: Path) -> Path:
     """The configuration, with both models that need imported weights."""
-    config_file.write_text(config_file.read_text() + "worker: {assessors: [snr, tfkt, n2q_imported]}\n")
+    config_file.write_text(config_file.read_text() + "worker: {assessors: [snr, tfkt, tfkt_imported, n2q_imported]}\n")
     return config_file
 
 
@@ -101,25 +100,25 @@ def test_without_imported_weights_the_report_says_what_is_missing(
     (series,) = run("assess", str(tmp_path / "ct"), "--json").json
     by_name = {model["model"]: model for model in series["models"]}
     assert by_name["snr"]["status"] == "scored"
-    assert by_name["tfkt"]["status"] == by_name["n2q_imported"]["status"] == "not_scored"
-    assert by_name["tfkt"]["reason"].startswith("no weights for TFKT have been published, and none are installed")
+    assert by_name["tfkt_imported"]["status"] == by_name["n2q_imported"]["status"] == "not_scored"
+    assert by_name["tfkt_imported"]["reason"].startswith("no TFKT weights of the site's own are installed; import a")
 
 
 def test_installed_weights_appear_in_values_report_and_page(
     run: Run, with_assessors: Path, notebook: Path, tmp_path: Path
 ) -> None:
-    torch.manual_seed(1)
-    source = Provenance("tfkt", "try-1", "", "", "2026-01-02T03:04:05+00:00", "random numbers")
-    tfkt = install_trained(tmp_path / MODELS, TfktNetwork(TfktConfig()), source)
+    patient = anatomy(5, 6, 96, 384.0, 5.0)
+    trained = write_untrained(tmp_path / "run" / "tfkt.safetensors", torch.from_numpy(patient))
+    run("model", "import", str(trained.path), "--as", "trained")
     run("model", "import", str(notebook), "--as", "n2q", "--name", "mayo-2022")
-    write_series(body(6), (5, 4, 4), tmp_path / "ct")
+    write_series(patient.astype(np.float64), (5, 4, 4), tmp_path / "ct")
     done = run("assess", str(tmp_path / "ct"), "--out", str(tmp_path / "out"), "--json")
     (series,) = done.json
     by_name = {model["model"]: model for model in series["models"]}
-    assert by_name["tfkt"]["weights_sha256"] == tfkt.sha256
+    assert by_name["tfkt"]["weights_sha256"] == trained.sha256
     assert len(by_name["tfkt"]["slices"]) == 6
     values = {m["name"]: m["value"] for m in by_name["tfkt"]["measurements"]}
-    assert set(values) == {"tfkt_score", "tfkt_spread", "tfkt_minimum", "tfkt_median"}
+    assert set(values) == {"tfkt_score", "tfkt_spread", "tfkt_minimum", "tfkt_median", "tfkt_uncertainty"}
     assert 0 <= values["tfkt_minimum"] <= values["tfkt_median"] <= 4
     assert by_name["n2q_imported"]["version"] == "mayo-2022"
     report = (tmp_path / "out" / "series-01" / "report.txt").read_text()

@@ -53,7 +53,16 @@ class TfktNetwork(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Scores [z], not clipped."""
-        scores: torch.Tensor = self.swin(self.connector(self.cnn(image)))
+        return self.judge(self.features(image))
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """F's pooled features of slices: [z, 1280]."""
+        features: torch.Tensor = self.cnn(image)
+        return features
+
+    def judge(self, features: torch.Tensor) -> torch.Tensor:
+        """Scores [z] from F's features, not clipped."""
+        scores: torch.Tensor = self.swin(self.connector(features))
         return scores[:, 0]
 
     def take_cnn(self, phase1: Phase1Network) -> None:

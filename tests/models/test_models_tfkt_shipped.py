@@ -1,0 +1,55 @@
+"""The TFKT weights that ship: what they say of phantoms, and that the catalog vouches for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ctiqa_models import catalog
+from ctiqa_models.api import Assessment, HuVolume, Status
+from ctiqa_models.simulation.series import Scan, simulate_series
+from ctiqa_models.tfkt.recipe import read_recipe
+from ctiqa_models.tfkt.release import read_release
+
+
+@pytest.fixture(scope="module")
+def tfkt() -> catalog.Assessor:
+    (assessor,) = catalog.assessors("cpu", ["tfkt"])
+    return assessor
+
+
+def _score(tfkt: catalog.Assessor, volume: HuVolume) -> float:
+    assessment = tfkt.assess(volume, lambda share: None)
+    assert assessment.status is Status.SCORED, assessment.reason
+    return next(m.value for m in assessment.measurements if m.name == "tfkt_score" and m.slice_index is None)
+
+
+def _assess(tfkt: catalog.Assessor, hu: np.ndarray) -> Assessment:
+    return tfkt.assess(HuVolume(hu.astype(np.float32), (5.0, 1.5, 1.5)), lambda share: None)
+
+
+def test_the_catalog_ships_what_the_recipe_made() -> None:
+    release = read_release(catalog.TFKT_WEIGHTS)
+    assert release.recipe == read_recipe()
+    assert release.curve is not None
+    assert release.ranges is not None
+    assert "tfkt" in catalog.NAMES
+    assert catalog.TFKT_WEIGHTS.path.stat().st_size < 24_000_000
+
+
+def test_a_phantom_scores_lower_the_less_dose_it_gets(tfkt: catalog.Assessor) -> None:
+    scores = [_score(tfkt, simulate_series(101, 2, 256, Scan(dose))) for dose in (2.0, 0.3, 0.05)]
+    assert scores[0] > scores[1] + 0.2
+    assert scores[1] > scores[2] + 0.2
+
+
+def test_what_is_no_trunk_is_not_scored(tfkt: catalog.Assessor) -> None:
+    y, x = np.mgrid[:256, :256] - 128
+    rng = np.random.default_rng(1)
+    head = np.where(np.hypot(x, y) < 55, 35 + rng.normal(0, 4, x.shape), -1000)
+    head[(np.hypot(x, y) >= 50) & (np.hypot(x, y) < 55)] = 1200
+    photograph = rng.uniform(-1000, 1000, x.shape)
+    for hu in (head, photograph):
+        assessment = _assess(tfkt, np.stack([hu, hu]))
+        assert assessment.status is Status.NOT_SCORED
+        assert assessment.reason

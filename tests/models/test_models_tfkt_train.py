@@ -1,0 +1,143 @@
+"""Training TFKT on tiny data of every kind, in the true formats."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from ctiqa_models.data.slices import TrainingSlice, write_slice
+from ctiqa_models.data.sources import Sources
+from ctiqa_models.simulation.phantom import anatomy
+from ctiqa_models.tfkt.recipe import DEFAULT_RECIPE, read_recipe
+from ctiqa_models.tfkt.release import read_release
+from ctiqa_models.tfkt.train import run
+from ctiqa_models.training.request import TrainRequest
+from ctiqa_models.training.run import TrainingRun
+from ctiqa_models.weights import WeightsFile, load
+
+TINY = {
+    "phantoms": 0,
+    "picture_size": 96,
+    "photo_side": 96,
+    "imagenet": False,
+    "phase1": {"epochs": 1, "pictures": 4, "batch": 2, "crop": 64, "learning_rate": 1e-3, "warm_up": 0.1},
+    "phase2": {"epochs": 2, "pictures": 4, "batch": 2, "crop": 64, "learning_rate": 1e-3, "warm_up": 0.1},
+}
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two made-up patients, one of whom validates."""
+    folder = tmp_path_factory.mktemp("slices")
+    for seed, patient in enumerate(("a", "TCGA-34-5231")):
+        hu = anatomy(seed, 1, 96)[0] + np.random.default_rng(seed).normal(0, 12, (96, 96))
+        write_slice(folder / f"{patient}.npz", TrainingSlice(hu.astype(np.int16), 4.0, patient))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kadid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kadid")
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(1)
+    with (folder / "dmos.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["dist_img", "ref_img", "dmos", "var"])
+        for reference in range(1, 13):
+            for level in (1, 5):
+                name = f"I{reference:02}_01_{level:02}.png"
+                Image.fromarray(rng.integers(0, 255, (64, 80, 3), dtype=np.uint8)).save(folder / "images" / name)
+                table.writerow([name, f"I{reference:02}.png", 5.0 - 0.8 * level, 0.5])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ldctiqac(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ldctiqac")
+    (folder / "image").mkdir()
+    scores = {}
+    for index in range(5):
+        picture = np.full((512, 512), index / 10, dtype=np.float32)
+        picture[100:400, 100:400] = 0.7
+        Image.fromarray(picture).save(folder / "image" / f"{index:04}.tif")
+        scores[f"{index:04}.tif"] = 0.8 * index
+    (folder / "train.json").write_text(json.dumps(scores))
+    return folder
+
+
+def _recipe(folder: Path, **changed: object) -> Path:
+    content = yaml.safe_load(DEFAULT_RECIPE.read_text()) | TINY | changed
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+@pytest.fixture(scope="module")
+def trained(slices: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WeightsFile]:
+    """A whole training on simulated pictures, without phase 1."""
+    out = tmp_path_factory.mktemp("run")
+    return out, run(TrainRequest(Sources(slices=slices), out, _recipe(out, pretrain=False), "cpu"))
+
+
+def test_a_training_leaves_weights_a_log_and_the_recipe(trained: tuple[Path, WeightsFile]) -> None:
+    out, file = trained
+    release = read_release(file)
+    assert release.recipe == read_recipe(out / "recipe.yaml")
+    assert release.curve is not None
+    assert release.curve.scores[-1] > 3.5
+    assert release.ranges is not None
+    assert release.ranges.field_of_view_mm.low == pytest.approx(0.9 * 384)
+    assert set(release.evaluation) == {"plcc", "srcc", "krcc"}
+    assert "24 simulated pictures" in release.trained_on
+    rows = (out / "phase2" / "log.csv").read_text().splitlines()
+    assert rows[0] == "epoch,loss,choice"
+    assert len(rows) == 3
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_weights(
+    trained: tuple[Path, WeightsFile], slices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, file = trained
+    (tmp_path / "pictures").symlink_to(out / "pictures")
+    request = TrainRequest(Sources(slices=slices), tmp_path, _recipe(tmp_path, pretrain=False), "cpu")
+    end_epoch = TrainingRun.end_epoch
+
+    def stopped(self: TrainingRun, epochs_done: int, **figures: float) -> None:
+        end_epoch(self, epochs_done, **figures)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingRun, "end_epoch", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(request)
+    resumed = load(run(request)).tensors
+    for name, tensor in load(file).tensors.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+@pytest.mark.slow
+def test_both_phases_learn_from_rated_pictures(kadid: Path, ldctiqac: Path, tmp_path: Path) -> None:
+    sources = Sources(kadid=kadid, ldctiqac=ldctiqac)
+    release = read_release(run(TrainRequest(sources, tmp_path, _recipe(tmp_path), "cpu")))
+    assert release.curve is None
+    assert release.ranges is None
+    assert release.trained_on.startswith(
+        "4 slices of LDCTIQAC 2023 with the scores of five radiologists; first on photo"
+    )
+    assert (tmp_path / "phase1" / "log.csv").exists()
+
+
+def test_a_training_without_data_says_what_it_needs(slices: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="phase 2 needs CT slices"):
+        run(TrainRequest(Sources(), tmp_path, _recipe(tmp_path), "cpu"))
+    with pytest.raises(ValueError, match="exactly the keys of Recipe; look at: speed"):
+        run(TrainRequest(Sources(slices=slices), tmp_path, _recipe(tmp_path, speed=1), "cpu"))
+    with pytest.raises(ValueError, match="no picture is of the kind 'rings'"):
+        run(TrainRequest(Sources(slices=slices), tmp_path, _recipe(tmp_path, choosing=["rings"]), "cpu"))
