@@ -10,8 +10,8 @@ import numpy as np
 
 from ctiqa_models.chest_ctiqa.lungs import CHEST_SHARE, Build
 
-LEAST_CHEST_SLICES = 0.3
-"""Share of the slices looked at in which there must be lung: an abdomen shows its bases in one or two of eight."""
+LEAST_CHEST_SLICES = 0.5
+"""Share of the slices looked at in which there must be lung: abdomens show some at their upper end."""
 
 _MARGIN = 0.15
 _WORDS = {
