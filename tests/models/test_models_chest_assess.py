@@ -19,6 +19,7 @@ from ctiqa_models.chest_ctiqa.labels import Window
 from ctiqa_models.chest_ctiqa.recipe import read_recipe
 from ctiqa_models.chest_ctiqa.release import Release, network_of, read_release, write_release
 from ctiqa_models.chest_ctiqa.volumes import phantom_series
+from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.simulation.phantom import anatomy
 from ctiqa_models.weights import WeightsError, WeightsFile
 
@@ -30,7 +31,10 @@ _PIXEL_MM = 400 / 128
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> WeightsFile:
     recipe = replace(read_recipe(), slices=4, size=32, widths=(2, 3, 4, 5, 6), hidden=(8, 8))
     torch.manual_seed(0)
-    release = Release(network_of(recipe).eval(), recipe, _DOMAIN, "nothing")
+    network = network_of(recipe).eval()
+    seen = network.look(torch.randn(20, 4, 4, 32, 32))[1].detach()
+    lenient = replace(Familiarity.fit(seen, list(map(str, range(20)))), limits=torch.full((2,), 1e9))
+    release = Release(network, recipe, _DOMAIN, lenient, "nothing")
     return write_release(release, tmp_path_factory.mktemp("weights") / "any.safetensors")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ctiqa_models.chest_ctiqa.domain import Domain, learn_domain, view_of
 from ctiqa_models.chest_ctiqa.labels import Window, window_of_kernel
-from ctiqa_models.chest_ctiqa.lungs import Build, build_of
+from ctiqa_models.chest_ctiqa.build import Build, build_of
 from ctiqa_models.chest_ctiqa.network import ALL_TASKS, Branch, ChestNetwork, Task, loss_of
 from ctiqa_models.chest_ctiqa.preprocess import Shape, evenly_spaced, network_input, slice_channels, spread
 from ctiqa_models.chest_ctiqa.recipe import DEFAULT_RECIPE, PAPER_RECIPE, read_recipe
@@ -197,5 +197,8 @@ def test_the_domain_tells_why_and_survives_its_file() -> None:
     domain = Domain.from_json(learn_domain([chest]).to_json())
     assert domain.objection(chest) is None
     assert "lungs were found in 0 %" in str(domain.objection(view_of([Build(600, 0.01)], 380, 0.74)))
+    strange = view_of([Build(600, 0.3, "it is a photograph"), Build(600, 0.3, "it is a photograph")], 380, 0.74)
+    assert "photograph" in str(domain.objection(strange))
+    assert domain.objection(view_of([Build(600, 0.3), Build(600, 0.3, "odd")], 380, 0.74)) is None
     assert "no body" in str(domain.objection(view_of([Build(0, 0.0)], 380, 0.74)))
     assert "field of view is 900 mm" in str(domain.objection(view_of([Build(600, 0.3)], 900, 0.74)))
