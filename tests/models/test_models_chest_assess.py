@@ -21,6 +21,8 @@ from ctiqa_models.chest_ctiqa.release import Release, network_of, read_release, 
 from ctiqa_models.chest_ctiqa.volumes import phantom_series
 from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.simulation.phantom import anatomy
+from ctiqa_models.simulation.projector import SHARP, SMOOTH, Kernel
+from ctiqa_models.simulation.series import Scan, simulate_series
 from ctiqa_models.weights import WeightsError, WeightsFile
 
 _DOMAIN = Domain(Range(200, 600), Range(0.4, 8.0), Range(200, 1500))
@@ -159,3 +161,14 @@ def test_what_ships_scores_no_abdomen() -> None:
     hu = anatomy(9002, 9, 512, 380.0)[:3]
     found = _assess(ChestCtiqa(catalog.CHEST_CTIQA_WEIGHTS, device="cpu"), HuVolume(hu, (44.0, 380 / 512, 380 / 512)))
     assert found.status is Status.NOT_SCORED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kernel", "window"), [(SHARP, Window.LUNG), (SMOOTH, Window.SOFT_TISSUE)])
+def test_the_full_simulation_is_judged_like_the_short_cuts_of_training(kernel: Kernel, window: Window) -> None:
+    scan = Scan(dose_fraction=0.25, field_of_view_mm=390.0, kernel=kernel)
+    whole = simulate_series(9003, 7, 512, scan)
+    volume = HuVolume(whole.hu[3:], whole.spacing_mm)
+    found = _assess(ChestCtiqa(catalog.CHEST_CTIQA_WEIGHTS, device="cpu"), volume)
+    classes = [one.label for one in found.classifications if one.name == "chest_ctiqa_window"]
+    assert classes[0] == window.words

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ctiqa_models.chest_ctiqa.build import Build, build_of
 from ctiqa_models.chest_ctiqa.domain import Domain, learn_domain, view_of
 from ctiqa_models.chest_ctiqa.labels import Window, window_of_kernel
-from ctiqa_models.chest_ctiqa.build import Build, build_of
 from ctiqa_models.chest_ctiqa.network import ALL_TASKS, Branch, ChestNetwork, Task, loss_of
 from ctiqa_models.chest_ctiqa.preprocess import Shape, evenly_spaced, network_input, slice_channels, spread
 from ctiqa_models.chest_ctiqa.recipe import DEFAULT_RECIPE, PAPER_RECIPE, read_recipe
