@@ -34,7 +34,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> WeightsFile:
     recipe = replace(read_recipe(), slices=4, size=32, widths=(2, 3, 4, 5, 6), hidden=(8, 8))
     torch.manual_seed(0)
     network = network_of(recipe).eval()
-    seen = network.look(torch.randn(20, 4, 4, 32, 32))[1].detach()
+    seen = network.look(torch.randn(20, 7, 4, 32, 32))[1].detach()
     lenient = replace(Familiarity.fit(seen, list(map(str, range(20)))), limits=torch.full((2,), 1e9))
     release = Release(network, recipe, _DOMAIN, lenient, "nothing")
     return write_release(release, tmp_path_factory.mktemp("weights") / "any.safetensors")

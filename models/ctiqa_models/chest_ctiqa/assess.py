@@ -65,7 +65,7 @@ class ChestCtiqa:
         view = view_of(build_of(hu, pixel_mm), pixel_mm * hu.shape[-1], pixel_mm)
         progress(0.5)
         shape = self._release.recipe.shape
-        judgement, seen = judge(self._network, network_input(slice_channels(hu, shape), pixel_mm, shape))
+        judgement, seen = judge(self._network, network_input(slice_channels(hu, pixel_mm, shape), pixel_mm, shape))
         progress(1.0)
         reason = objection_to(self._release, view, seen)
         return self._scored(judgement) if reason is None else self._not_scored(reason)

@@ -102,7 +102,7 @@ def _judged_slices(release: Release, folder: Path) -> Iterator[tuple[str, bool, 
         if window is None or not is_held_out(one.patient):
             continue
         hu = torch.from_numpy(one.hu.astype(np.float32))[None]
-        image = network_input(slice_channels(hu, shape), one.spacing_mm, shape)
+        image = network_input(slice_channels(hu, one.spacing_mm, shape), one.spacing_mm, shape)
         told = _told(judge(release.network, image)[0])
         judged = Judged(one.patient, AS_IT_CAME, {Task.WINDOW: float(window)}, told, True)
         yield one.kernel, is_chest(hu, one.spacing_mm), judged

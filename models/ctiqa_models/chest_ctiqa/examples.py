@@ -55,7 +55,7 @@ def example_of(series: Series, shape: Shape, brisque: Brisque) -> Example:
     """Bring a series into the network's form and measure what the network is to predict."""
     volume = HuVolume(series.hu.numpy(), (_SLICE_MM, series.pixel_mm, series.pixel_mm))
     return Example(
-        channels=slice_channels(series.hu, shape).numpy().astype(np.float16),
+        channels=slice_channels(series.hu, series.pixel_mm, shape).numpy().astype(np.float16),
         pixel_mm=series.pixel_mm,
         field_of_view_mm=series.pixel_mm * series.hu.shape[-1],
         patient=series.patient,
