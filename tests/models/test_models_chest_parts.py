@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ctiqa_models.chest_ctiqa.build import Build, build_of
 from ctiqa_models.chest_ctiqa.domain import Domain, learn_domain, view_of
 from ctiqa_models.chest_ctiqa.labels import Window, window_of_kernel
-from ctiqa_models.chest_ctiqa.lungs import Build, build_of
 from ctiqa_models.chest_ctiqa.network import ALL_TASKS, Branch, ChestNetwork, Task, loss_of
-from ctiqa_models.chest_ctiqa.preprocess import Shape, evenly_spaced, network_input, slice_channels, spread
+from ctiqa_models.chest_ctiqa.preprocess import (
+    Shape,
+    evenly_spaced,
+    expected_noise,
+    network_input,
+    slice_channels,
+    spread,
+)
 from ctiqa_models.chest_ctiqa.recipe import DEFAULT_RECIPE, PAPER_RECIPE, read_recipe
-from ctiqa_models.chest_ctiqa.scanner import Exposure, noise_of, reconstruct, sharpen, take
+from ctiqa_models.chest_ctiqa.scanner import KERNELS, Exposure, noise_of, reconstruct, sharpen, take
 from ctiqa_models.simulation.dose import noise_image
 from ctiqa_models.simulation.phantom import anatomy
 from ctiqa_models.simulation.projector import SHARP, SMOOTH, STANDARD
@@ -66,8 +74,8 @@ def test_every_slice_of_a_short_series_is_shown(wanted: int, data: st.DataObject
 @pytest.mark.parametrize("size", [64, 100, 512])
 def test_any_matrix_becomes_the_networks_input(size: int) -> None:
     shape = Shape(slices=4, size=32)
-    image = network_input(slice_channels(torch.full((3, size, size), -3000.0), shape), 0.7, shape)
-    assert image.shape == (4, 4, 32, 32)
+    image = network_input(slice_channels(torch.full((3, size, size), -3000.0), 0.7, shape), 0.7, shape)
+    assert image.shape == (7, 4, 32, 32)
     assert image.isfinite().all()
     assert (image[0] == -1).all()  # padding is shown as air
 
@@ -75,18 +83,29 @@ def test_any_matrix_becomes_the_networks_input(size: int) -> None:
 def test_noise_is_seen_before_the_slice_shrinks_and_its_sharpness_too() -> None:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, 256, 256, generator=generator)
-    quiet, loud = (slice_channels(level * noise, _TINY).mean(dim=(1, 2, 3)).tolist() for level in (20.0, 40.0))
+    quiet, loud = (slice_channels(level * noise, 0.7, _TINY).mean(dim=(1, 2, 3)).tolist() for level in (20.0, 40.0))
     assert loud[0] == pytest.approx(quiet[0], abs=0.01)  # the small picture shows hardly any of it
     assert loud[1] - quiet[1] == pytest.approx(0.68, abs=0.05)  # log 2, less the 1 HU
-    coarse = slice_channels(sharpen(40.0 * noise, 0.0), _TINY).mean(dim=(1, 2, 3)).tolist()
-    sharper = slice_channels(sharpen(40.0 * noise, 4.0), _TINY).mean(dim=(1, 2, 3)).tolist()
+    coarse = slice_channels(sharpen(40.0 * noise, 0.0), 0.7, _TINY).mean(dim=(1, 2, 3)).tolist()
+    sharper = slice_channels(sharpen(40.0 * noise, 4.0), 0.7, _TINY).mean(dim=(1, 2, 3)).tolist()
     assert sharper[1] - sharper[2] > coarse[1] - coarse[2] + 0.3
+
+
+def test_the_expected_noise_is_that_of_the_simulation_but_for_a_constant() -> None:
+    size, pixel_mm = 128, 3.0
+    axis = torch.arange(size) - (size - 1) / 2
+    body = torch.where(torch.hypot(axis[:, None] / 1.4, axis[None]) < 38, 0.0, -1000.0)[None]
+    made = noise_image(body.expand(24, -1, -1), pixel_mm, 0.2, torch.Generator().manual_seed(0))
+    expected = expected_noise(body, size * pixel_mm)[0].exp()
+    places = [(64, 64), (64, 90), (100, 64), (28, 64)]
+    ratios = [float(made[:, y - 4 : y + 4, x - 4 : x + 4].std() / expected[y, x]) for y, x in places]
+    assert max(ratios) < 1.15 * min(ratios)
 
 
 @pytest.mark.parametrize("branch", ["shared", "per_kind", "separate"])
 def test_branches_part_where_table_2_has_them(branch: Branch) -> None:
     network = ChestNetwork(_TINY, _WIDTHS, _HIDDEN, branch)
-    told = network(torch.randn(3, 4, 2, 32, 32))
+    told = network(torch.randn(3, 7, 2, 32, 32))
     assert {task: tuple(out.shape) for task, out in told.items()} == {
         Task.WINDOW: (3, 2),
         Task.EXPOSURE: (3, 2),
@@ -99,12 +118,12 @@ def test_branches_part_where_table_2_has_them(branch: Branch) -> None:
 @pytest.mark.parametrize("tasks", [(Task.SNR,), (Task.WINDOW, Task.EXPOSURE), (Task.SNR, Task.BRISQUE)])
 def test_tasks_stand_alone_or_in_pairs_as_in_table_3(tasks: tuple[Task, ...]) -> None:
     network = ChestNetwork(_TINY, _WIDTHS, _HIDDEN, tasks=tasks)
-    assert set(network(torch.randn(2, 4, 2, 32, 32))) == set(tasks)
+    assert set(network(torch.randn(2, 7, 2, 32, 32))) == set(tasks)
 
 
 def test_numbers_leave_the_network_in_their_own_units() -> None:
     network = ChestNetwork(_TINY, _WIDTHS, _HIDDEN).eval()
-    image = torch.randn(2, 4, 2, 32, 32)
+    image = torch.randn(2, 7, 2, 32, 32)
     before = network(image)[Task.SNR].tolist()
     network.set_scale(Task.SNR, 20.0, 3.0)
     assert network(image)[Task.SNR].tolist() == pytest.approx([20 + 3 * value for value in before], rel=1e-5)
@@ -133,7 +152,7 @@ def test_the_loss_is_equation_3_over_what_is_known() -> None:
 def test_a_batch_without_any_known_truth_costs_nothing_and_still_has_a_gradient() -> None:
     network = ChestNetwork(_TINY, _WIDTHS, _HIDDEN, tasks=(Task.EXPOSURE,))
     loss = loss_of(
-        network(torch.randn(2, 4, 2, 32, 32)), {Task.EXPOSURE: torch.full((2,), -100)}, {Task.EXPOSURE: 50.0}
+        network(torch.randn(2, 7, 2, 32, 32)), {Task.EXPOSURE: torch.full((2,), -100)}, {Task.EXPOSURE: 50.0}
     )
     loss.backward()  # type: ignore[no-untyped-call] # torch publishes no type for it
     assert float(loss.detach()) == 0
@@ -197,5 +216,24 @@ def test_the_domain_tells_why_and_survives_its_file() -> None:
     domain = Domain.from_json(learn_domain([chest]).to_json())
     assert domain.objection(chest) is None
     assert "lungs were found in 0 %" in str(domain.objection(view_of([Build(600, 0.01)], 380, 0.74)))
+    strange = view_of([Build(600, 0.3, "it is a photograph"), Build(600, 0.3, "it is a photograph")], 380, 0.74)
+    assert "photograph" in str(domain.objection(strange))
+    assert domain.objection(view_of([Build(600, 0.3), Build(600, 0.3, "odd")], 380, 0.74)) is None
     assert "no body" in str(domain.objection(view_of([Build(0, 0.0)], 380, 0.74)))
     assert "field of view is 900 mm" in str(domain.objection(view_of([Build(600, 0.3)], 900, 0.74)))
+
+
+def test_the_level_of_noise_tells_the_exposure_whatever_the_kernel() -> None:
+    shape, pixel_mm = Shape(slices=1, size=128), 380.0 / 512
+    levels: dict[Exposure, list[float]] = {one: [] for one in Exposure}
+    projected = take(torch.from_numpy(anatomy(5, 4, 512, 380.0)[-2:-1]), pixel_mm)
+    for exposure in Exposure:
+        noise = noise_of(projected, exposure, torch.Generator().manual_seed(int(exposure)))
+        for kernel in (*KERNELS[Window.SOFT_TISSUE], *KERNELS[Window.LUNG]):
+            series = reconstruct(projected, noise, kernel, drawn=True)
+            image = network_input(slice_channels(series, pixel_mm, shape), pixel_mm, shape)
+            levels[exposure].append(float(image[5].mean()))
+    # Four times the logarithm of √(50 / 30) lies between them.
+    differences = np.asarray(levels[Exposure.MAS_30]) - np.asarray(levels[Exposure.MAS_50])
+    assert differences.mean() == pytest.approx(1.02, abs=0.15)
+    assert np.std(levels[Exposure.MAS_30]) < 0.6

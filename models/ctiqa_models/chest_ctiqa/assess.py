@@ -17,13 +17,13 @@ from ctiqa_models.api import (
     Progress,
     Status,
 )
+from ctiqa_models.chest_ctiqa.build import build_of
 from ctiqa_models.chest_ctiqa.domain import view_of
 from ctiqa_models.chest_ctiqa.fit import PUBLISHED, Fit, grade
 from ctiqa_models.chest_ctiqa.judgement import FLIPS, Judgement, judge
 from ctiqa_models.chest_ctiqa.labels import Window
-from ctiqa_models.chest_ctiqa.lungs import build_of
 from ctiqa_models.chest_ctiqa.preprocess import evenly_spaced, network_input, slice_channels
-from ctiqa_models.chest_ctiqa.release import Release, read_release
+from ctiqa_models.chest_ctiqa.release import Release, objection_to, read_release
 from ctiqa_models.chest_ctiqa.scanner import Exposure
 from ctiqa_models.device import device_of
 from ctiqa_models.plausible import finite_hu, odd_shape
@@ -60,20 +60,18 @@ class ChestCtiqa:
         reason = odd_shape(volume)
         if reason:
             return self._not_scored(reason)
-        chosen = evenly_spaced(len(volume.hu), self._release.recipe.slices)
-        hu = torch.cat([finite_hu(volume, index, 1) for index in chosen])
-        progress(0.2)
-        reason = self._objection(hu, volume.spacing_mm[1])
-        if reason:
-            return self._not_scored(reason)
-        shape = self._release.recipe.shape
-        judgement, _ = judge(self._network, network_input(slice_channels(hu, shape), volume.spacing_mm[1], shape))
-        progress(1.0)
-        return self._scored(judgement)
-
-    def _objection(self, hu: torch.Tensor, pixel_mm: float) -> str | None:
+        hu = torch.cat([finite_hu(volume, index, 1) for index in self._chosen(volume)])
+        pixel_mm = volume.spacing_mm[1]
         view = view_of(build_of(hu, pixel_mm), pixel_mm * hu.shape[-1], pixel_mm)
-        return self._release.domain.objection(view)
+        progress(0.5)
+        shape = self._release.recipe.shape
+        judgement, seen = judge(self._network, network_input(slice_channels(hu, pixel_mm, shape), pixel_mm, shape))
+        progress(1.0)
+        reason = objection_to(self._release, view, seen)
+        return self._scored(judgement) if reason is None else self._not_scored(reason)
+
+    def _chosen(self, volume: HuVolume) -> list[int]:
+        return evenly_spaced(len(volume.hu), self._release.recipe.slices)
 
     def _scored(self, judgement: Judgement) -> Assessment:
         features = judgement.features()

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ctiqa_models.chest_ctiqa.lungs import CHEST_SHARE, Build
+from ctiqa_models.chest_ctiqa.build import CHEST_SHARE, Build
 
-LEAST_CHEST_SLICES = 0.3
-"""Share of the slices looked at in which there must be lung: an abdomen shows its bases in one or two of eight."""
+LEAST_CHEST_SLICES = 0.5
+"""Share of the slices looked at in which there must be lung: abdomens show some at their upper end."""
 
 _MARGIN = 0.15
 _WORDS = {
@@ -31,6 +31,8 @@ class View:
     """Median over slices; 0 when most show no body."""
     chest_slices: float
     """Share of the slices that show lungs."""
+    stranger: str = ""
+    """What is strange about most slices; empty when most are of a trunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,13 @@ class Range:
 
 def view_of(builds: Sequence[Build], field_of_view_mm: float, pixel_mm: float) -> View:
     """The view of a series from what was seen in some of its slices."""
+    strange = [build.stranger for build in builds if build.stranger]
     return View(
         field_of_view_mm,
         pixel_mm,
         float(np.median([build.body_cm2 for build in builds])),
         float(np.mean([build.lung_share >= CHEST_SHARE for build in builds])),
+        strange[0] if 2 * len(strange) > len(builds) else "",
     )
 
 
@@ -65,6 +69,8 @@ class Domain:
             return "no body was found in most slices"
         if view.chest_slices < LEAST_CHEST_SLICES:
             return f"no chest: lungs were found in {view.chest_slices:.0%} of the slices".replace("%", " %")
+        if view.stranger:
+            return f"most slices are refused; in the first of them, {view.stranger}"
         for name, (what, unit) in _WORDS.items():
             value, known = getattr(view, name), getattr(self, name)
             if not known.low <= value <= known.high:

@@ -17,12 +17,12 @@ from ctiqa_models import catalog
 from ctiqa_models.chest_ctiqa.batches import whole
 from ctiqa_models.chest_ctiqa.domain import view_of
 from ctiqa_models.chest_ctiqa.examples import Example, load_examples, make_examples
-from ctiqa_models.chest_ctiqa.judgement import judge
+from ctiqa_models.chest_ctiqa.judgement import Judgement, judge
 from ctiqa_models.chest_ctiqa.labels import Window, window_of_kernel
 from ctiqa_models.chest_ctiqa.network import Task
 from ctiqa_models.chest_ctiqa.paper import CLASS_COLUMNS, CLASS_ROWS, NUMBER_COLUMNS, NUMBER_ROWS
 from ctiqa_models.chest_ctiqa.preprocess import network_input, slice_channels
-from ctiqa_models.chest_ctiqa.release import Release, read_release
+from ctiqa_models.chest_ctiqa.release import Release, objection_to, read_release
 from ctiqa_models.chest_ctiqa.volumes import AS_IT_CAME, DENOISED, PHANTOM, is_chest
 from ctiqa_models.data.slices import read_slice, slice_files
 from ctiqa_models.data.split import is_held_out
@@ -78,12 +78,13 @@ def judge_example(release: Release, example: Example) -> Judged:
     """Ask the network and the gate about one series."""
     image, truth = whole(example, release.recipe.shape)
     view = view_of(example.builds, example.field_of_view_mm, example.pixel_mm)
-    accepted = release.domain.objection(view) is None
-    return Judged(example.patient, example.origin, truth, _told(release, image), accepted)
+    judgement, seen = judge(release.network, image)
+    accepted = objection_to(release, view, seen) is None
+    return Judged(example.patient, example.origin, truth, _told(judgement), accepted)
 
 
-def _told(release: Release, image: torch.Tensor) -> dict[Task, float]:
-    features = judge(release.network, image)[0].features()
+def _told(judgement: Judgement) -> dict[Task, float]:
+    features = judgement.features()
     return {
         Task.WINDOW: float(features.window > 0.5) if np.isfinite(features.window) else np.nan,
         Task.EXPOSURE: float(features.exposure > 0.5) if np.isfinite(features.exposure) else np.nan,
@@ -101,8 +102,9 @@ def _judged_slices(release: Release, folder: Path) -> Iterator[tuple[str, bool, 
         if window is None or not is_held_out(one.patient):
             continue
         hu = torch.from_numpy(one.hu.astype(np.float32))[None]
-        image = network_input(slice_channels(hu, shape), one.spacing_mm, shape)
-        judged = Judged(one.patient, AS_IT_CAME, {Task.WINDOW: float(window)}, _told(release, image), True)
+        image = network_input(slice_channels(hu, one.spacing_mm, shape), one.spacing_mm, shape)
+        told = _told(judge(release.network, image)[0])
+        judged = Judged(one.patient, AS_IT_CAME, {Task.WINDOW: float(window)}, told, True)
         yield one.kernel, is_chest(hu, one.spacing_mm), judged
 
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 
 from ctiqa_models.api import HuVolume
+from ctiqa_models.chest_ctiqa.build import Build, build_of
 from ctiqa_models.chest_ctiqa.labels import window_of_kernel
-from ctiqa_models.chest_ctiqa.lungs import Build, build_of
 from ctiqa_models.chest_ctiqa.preprocess import Shape, slice_channels
 from ctiqa_models.chest_ctiqa.recipe import Recipe
 from ctiqa_models.chest_ctiqa.volumes import AS_IT_CAME, Series, phantom_name, phantom_series, stack_series, stacks
@@ -55,7 +55,7 @@ def example_of(series: Series, shape: Shape, brisque: Brisque) -> Example:
     """Bring a series into the network's form and measure what the network is to predict."""
     volume = HuVolume(series.hu.numpy(), (_SLICE_MM, series.pixel_mm, series.pixel_mm))
     return Example(
-        channels=slice_channels(series.hu, shape).numpy().astype(np.float16),
+        channels=slice_channels(series.hu, series.pixel_mm, shape).numpy().astype(np.float16),
         pixel_mm=series.pixel_mm,
         field_of_view_mm=series.pixel_mm * series.hu.shape[-1],
         patient=series.patient,
@@ -142,6 +142,7 @@ def _arrays(examples: Sequence[Example]) -> dict[str, npt.NDArray[Any]]:
         "snr": np.stack([one.snr for one in examples]),
         "brisque": np.stack([one.brisque for one in examples]),
         "builds": np.asarray([[(b.body_cm2, b.lung_share) for b in one.builds] for one in examples]),
+        "strangers": np.asarray([[b.stranger for b in one.builds] for one in examples]),
     }
 
 
@@ -176,5 +177,8 @@ def _load_file(file: Path) -> Iterator[Example]:
             exposure=int(columns["exposure"][index]),
             snr=columns["snr"][index],
             brisque=columns["brisque"][index],
-            builds=tuple(Build(float(body), float(lung)) for body, lung in columns["builds"][index]),
+            builds=tuple(
+                Build(float(body), float(lung), str(stranger))
+                for (body, lung), stranger in zip(columns["builds"][index], columns["strangers"][index], strict=True)
+            ),
         )

@@ -42,12 +42,12 @@ class Judgement:
 
 @torch.inference_mode()
 def judge(network: ChestNetwork, image: torch.Tensor) -> tuple[Judgement, torch.Tensor]:
-    """Judge one series, the input [c, z, y, x], and answer with the features [width', z', y', x'] of its first copy.
+    """Judge one series, the input [c, z, y, x]; answers with what its first copy looks like too, [d] (`look`).
 
     The network is in evaluation mode; the input may lie on another device.
     """
     device = next(network.parameters()).device
-    found = network.features(torch.stack([image.flip(axes) for axes in FLIPS]).to(device))
+    found, seen = network.look(torch.stack([image.flip(axes) for axes in FLIPS]).to(device))
     told = {task: out.double().cpu() for task, out in network.judge(found).items()}
     none = np.full(len(FLIPS), np.nan)
     both = np.full((len(FLIPS), 2), np.nan)
@@ -57,4 +57,4 @@ def judge(network: ChestNetwork, image: torch.Tensor) -> tuple[Judgement, torch.
         snr=told[Task.SNR].numpy() if Task.SNR in told else none,
         brisque=told[Task.BRISQUE].numpy() if Task.BRISQUE in told else none,
     )
-    return judgement, found[0].cpu()
+    return judgement, seen[0].cpu()

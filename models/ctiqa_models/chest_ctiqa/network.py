@@ -16,6 +16,7 @@ Branch = Literal["shared", "per_kind", "separate"]
 """Table 2 of the paper: where the tasks part; two fully connected layers shared by all, by each kind, or by none."""
 
 _BLOCKS = 5
+_COMPARED_BLOCKS = 3
 
 
 class Task(StrEnum):
@@ -90,6 +91,18 @@ class ChestNetwork(nn.Module):
             found = block(found)
         return found
 
+    def look(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The `features`, and mean and deviation of each channel of the first three blocks, [b, d].
+
+        By the latter, series are compared with those in training: the last block keeps only what tells the tasks.
+        """
+        found, seen = image, []
+        for depth, block in enumerate(self.blocks):
+            found = block(found)
+            if depth < _COMPARED_BLOCKS:
+                seen += [found.mean(dim=(2, 3, 4)), found.std(dim=(2, 3, 4))]
+        return found, torch.cat(seen, dim=1)
+
     def judge(self, features: torch.Tensor) -> dict[Task, torch.Tensor]:
         """From `features`: logits [b, 2] of each class, numbers [b] in their own units."""
         flat = features.flatten(1)
@@ -104,11 +117,6 @@ class ChestNetwork(nn.Module):
     def forward(self, image: torch.Tensor) -> dict[Task, torch.Tensor]:
         """Logits and numbers of series [b, c, z, y, x]."""
         return self.judge(self.features(image))
-
-
-def pooled(features: torch.Tensor) -> torch.Tensor:
-    """One vector a series, [b, width], from `features`: their mean, by which series are compared."""
-    return features.mean(dim=(2, 3, 4))
 
 
 def loss_of(

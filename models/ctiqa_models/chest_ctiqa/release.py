@@ -6,12 +6,16 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from ctiqa_models import weights
-from ctiqa_models.chest_ctiqa.domain import Domain
+from ctiqa_models.chest_ctiqa.domain import Domain, View
 from ctiqa_models.chest_ctiqa.network import ChestNetwork
 from ctiqa_models.chest_ctiqa.recipe import Recipe, recipe_from
+from ctiqa_models.familiarity import Familiarity
 
 WEIGHTS_NAME = "chest_ctiqa.safetensors"
+_FAMILIARITY = "familiarity."
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +25,19 @@ class Release:
     network: ChestNetwork
     recipe: Recipe
     domain: Domain
+    familiarity: Familiarity
+    """Of `ChestNetwork.look`."""
     trained_on: str
     """One sentence."""
+
+
+def objection_to(release: Release, view: View, seen: torch.Tensor) -> str | None:
+    """Why a series is not judged, by its view and what the network sees of it [d]; None when it is."""
+    plain = release.domain.objection(view)
+    if plain is not None:
+        return plain
+    strange = release.familiarity.objection(float(release.familiarity.distance(seen[None])[0]))
+    return None if strange is None else strange.sentence
 
 
 def network_of(recipe: Recipe) -> ChestNetwork:
@@ -38,7 +53,8 @@ def write_release(release: Release, out: Path) -> weights.WeightsFile:
         "domain": release.domain.to_json(),
         "trained_on": release.trained_on,
     }
-    return weights.save(out, release.network.state_dict(), metadata)
+    tensors = {**release.network.state_dict(), **release.familiarity.to_tensors(_FAMILIARITY)}
+    return weights.save(out, tensors, metadata)
 
 
 def read_release(file: weights.WeightsFile) -> Release:
@@ -58,6 +74,12 @@ def read_release(file: weights.WeightsFile) -> Release:
 def _release(loaded: weights.Weights) -> Release:
     recipe = recipe_from(json.loads(loaded.metadata["recipe"]))
     network = network_of(recipe)
-    network.load_state_dict(dict(loaded.tensors))
+    network.load_state_dict({name: t for name, t in loaded.tensors.items() if not name.startswith(_FAMILIARITY)})
     network.eval()
-    return Release(network, recipe, Domain.from_json(loaded.metadata["domain"]), loaded.metadata["trained_on"])
+    return Release(
+        network=network,
+        recipe=recipe,
+        domain=Domain.from_json(loaded.metadata["domain"]),
+        familiarity=Familiarity.from_tensors(loaded.tensors, _FAMILIARITY),
+        trained_on=loaded.metadata["trained_on"],
+    )

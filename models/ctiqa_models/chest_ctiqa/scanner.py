@@ -17,13 +17,15 @@ from torch.nn import functional
 from ctiqa_models.chest_ctiqa.labels import Window
 from ctiqa_models.resample import resize
 from ctiqa_models.simulation.dose import REFERENCE_SCANNER, noise_of_sinogram, project
-from ctiqa_models.simulation.projector import SHARP, SMOOTH, STANDARD, Kernel, ParallelGeometry
+from ctiqa_models.simulation.projector import SMOOTH, STANDARD, Kernel, ParallelGeometry
 
 KERNELS: dict[Window, tuple[Kernel, ...]] = {
-    Window.SOFT_TISSUE: (SMOOTH, Kernel(0.8), STANDARD),
-    Window.LUNG: (SHARP, Kernel(1.6, boost=0.5), Kernel(1.6, boost=1.0)),
+    Window.SOFT_TISSUE: (SMOOTH, Kernel(0.8), STANDARD, Kernel(1.3)),
+    Window.LUNG: (Kernel(1.6, boost=1.0), Kernel(1.6, boost=2.0), Kernel(1.6, boost=4.0), Kernel(None, boost=1.0)),
 }
-"""The scanner's kernels: those for lung reach Nyquist and some enhance edges, as LUNG and B60f do."""
+"""The scanner's kernels. Those for lung enhance edges, as LUNG, BONE and B60f do: the noise of real slices with such
+kernels is as rich in fine detail as theirs, and that of STANDARD at large pixels is as rich as SHARP's, which has no
+boost and therefore belongs to neither class."""
 
 _RAMP = Kernel(None)
 _LOWEST_HU, _HIGHEST_HU = -1024.0, 3071.0

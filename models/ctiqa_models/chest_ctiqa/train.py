@@ -6,6 +6,8 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from ctiqa_models.chest_ctiqa.recipe import DEFAULT_RECIPE, Recipe, read_recipe
 from ctiqa_models.chest_ctiqa.release import WEIGHTS_NAME, Release, network_of, write_release
 from ctiqa_models.data.split import is_held_out
 from ctiqa_models.device import device_of
+from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.training.request import TrainRequest
 from ctiqa_models.training.run import TrainingRun, mixed_precision, seeded
 from ctiqa_models.weights import WeightsFile
@@ -47,7 +50,7 @@ def run(request: TrainRequest) -> WeightsFile:
         raise ValueError("all patients validate and none trains; give more slices or phantoms")
     network = fit(training, validation, recipe, request.out, device_of(request.device))
     views = [view_of(one.builds, one.field_of_view_mm, one.pixel_mm) for one in training]
-    release = Release(network, recipe, learn_domain(views), _told(training))
+    release = Release(network, recipe, learn_domain(views), _familiarity(network, training, recipe), _told(training))
     return write_release(release, request.out / WEIGHTS_NAME)
 
 
@@ -110,13 +113,18 @@ def _step(
     network: ChestNetwork, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, device: torch.device
 ) -> float:
     network.train()
-    with mixed_precision(device):
+    with _precision(device):
         told = network(batch.image.to(device, memory_format=torch.channels_last_3d))
     loss = _loss(network, told, batch, recipe, device)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call] # torch publishes no type for it
     optimiser.step()
     return float(loss.detach())
+
+
+def _precision(device: torch.device) -> AbstractContextManager[None]:
+    """bfloat16 on a GPU; float32 on a CPU, where torch 2.15's gradient of a Conv3d in bfloat16 is now and then NaN."""
+    return nullcontext() if device.type == "cpu" else mixed_precision(device)
 
 
 def _loss(
@@ -135,7 +143,7 @@ def _figures(
     network.eval()
     right: dict[Task, list[float]] = {task: [] for task in recipe.tasks}
     for batch in batches(validation, recipe.shape, recipe.batch):
-        with mixed_precision(device):
+        with _precision(device):
             told = network(batch.image.to(device))
         for task, out in told.items():
             truth = batch.truth[task]
@@ -145,6 +153,15 @@ def _figures(
             right[task] += hit[known].float().tolist()
     means = {task: float(np.mean(values)) if values else float("nan") for task, values in right.items()}
     return {str(task): mean if task.is_class else mean**0.5 for task, mean in means.items()}
+
+
+@torch.inference_mode()
+def _familiarity(network: ChestNetwork, training: Sequence[Example], recipe: Recipe) -> Familiarity:
+    """How the training series look to the network, whole and by their first slice alone."""
+    first = [replace(one, channels=one.channels[:, :1], snr=one.snr[:1], brisque=one.brisque[:1]) for one in training]
+    shown = [*training, *first]
+    seen = [network.look(batch.image)[1] for batch in batches(shown, recipe.shape, recipe.batch)]
+    return Familiarity.fit(torch.cat(seen), [one.patient for one in shown])
 
 
 def _told(training: Sequence[Example]) -> str:

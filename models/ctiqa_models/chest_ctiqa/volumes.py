@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ctiqa_models.chest_ctiqa.build import CHEST_SHARE, build_of
 from ctiqa_models.chest_ctiqa.labels import Window, window_of_kernel
-from ctiqa_models.chest_ctiqa.lungs import CHEST_SHARE, build_of
 from ctiqa_models.chest_ctiqa.preprocess import evenly_spaced
 from ctiqa_models.chest_ctiqa.scanner import KERNELS, Exposure, noise_of, reconstruct, sharpen, take
 from ctiqa_models.data.slices import read_slice, slice_files

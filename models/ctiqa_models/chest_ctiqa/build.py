@@ -1,4 +1,4 @@
-"""Whether there are lungs in a slice: what makes a series one of the chest."""
+"""What is seen of the body in a slice: how big it is, how much of it is lung, and whether it is a trunk at all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from ctiqa_models.n2q.body import find_anatomy
 from ctiqa_models.n2q.preprocess import to_matrix
+from ctiqa_models.trunk.gate import load_trunk
 
 CHEST_SHARE = 0.1
 """Share of the body that must be lung for a slice to count as one of the chest; bowel gas and lung bases stay below."""
@@ -24,6 +25,8 @@ class Build:
     body_cm2: float
     lung_share: float
     """Lung over body, 0–1; 0 without a body."""
+    stranger: str = ""
+    """Why it is not the trunk of an adult; empty when it is."""
 
 
 def build_of(hu: torch.Tensor, pixel_mm: float) -> list[Build]:
@@ -38,9 +41,15 @@ def build_of(hu: torch.Tensor, pixel_mm: float) -> list[Build]:
 
 def _build(hu: torch.Tensor, field_of_view_mm: float) -> Build:
     values = hu.numpy()
-    body = find_anatomy(values).body
+    anatomy = find_anatomy(values)
+    body = anatomy.body
     smooth = ndimage.uniform_filter(values, _SMOOTHING)
     lung = body & (smooth > _LUNG_HU[0]) & (smooth < _LUNG_HU[1])
     pixels = int(body.sum())
     pixel_cm2 = (field_of_view_mm / values.shape[0] / 10) ** 2
-    return Build(pixels * pixel_cm2, int(lung.sum()) / pixels if pixels else 0.0)
+    objection = load_trunk().objection(values, anatomy, field_of_view_mm)
+    return Build(
+        body_cm2=pixels * pixel_cm2,
+        lung_share=int(lung.sum()) / pixels if pixels else 0.0,
+        stranger="" if objection is None else objection.sentence,
+    )
