@@ -41,21 +41,25 @@ class Familiarity:
         groups: Sequence[str],
         kept: int = 24,
         shrinkage: float = 0.1,
-        quantile: float = 0.98,
+        quantile: float = 0.97,
         margin: float = 1.1,
     ) -> Familiarity:
         """Learn from training features [n, d] whose rows belong to `groups` (patients), n ≥ 2.
 
         The limits come from patients that were left out in turn, because distances of the slices that made the cloud
-        are too small: at the limit lies the `quantile` of those, times `margin`. `kept` is the number of principal
-        components, `shrinkage` (0–1) moves their variances towards the mean of all. Raises ValueError.
+        are too small: at the limit lies the `quantile` of those, times `margin`. A patient counts once there, however
+        many slices he has. `kept` is the number of principal components, `shrinkage` (0–1) moves their variances
+        towards the mean of all. Raises ValueError.
         """
         rows = torch.as_tensor(features, dtype=torch.float64)
         if rows.ndim != 2 or len(rows) != len(groups) or len(rows) < 2 or not bool(rows.isfinite().all()):
             raise ValueError(f"familiarity needs finite features [n, d] of n ≥ 2 groups: {list(rows.shape)}")
-        parts = torch.cat([_cloud(rows[~out], kept, shrinkage).parts(rows[out]) for out in _left_out(groups)])
-        alone = torch.quantile(parts, quantile, dim=0).clamp(min=_TINY)
-        together = torch.quantile((parts / alone).amax(dim=1), quantile).clamp(min=1.0)
+        parts = torch.empty(len(rows), 2, dtype=rows.dtype)
+        for out in _left_out(groups):
+            parts[out] = _cloud(rows[~out], kept, shrinkage).parts(rows[out])
+        weights = _patients_alike(groups)
+        alone = torch.stack([_quantile(part, weights, quantile) for part in parts.T]).clamp(min=_TINY)
+        together = _quantile((parts / alone).amax(dim=1), weights, quantile).clamp(min=1.0)
         cloud = _cloud(rows, kept, shrinkage)
         return Familiarity(
             cloud.mean.float(), cloud.spread.float(), cloud.basis.float(), (alone * together * margin).float()
@@ -124,3 +128,17 @@ def _left_out(groups: Sequence[str], folds: int = 8) -> list[torch.Tensor]:
     _, index = np.unique(names, return_inverse=True)
     fold = torch.from_numpy(index % folds)
     return [fold == number for number in range(int(fold.max()) + 1)]
+
+
+def _patients_alike(groups: Sequence[str]) -> torch.Tensor:
+    """A weight for every row, [n], so that each group weighs the same."""
+    _, index, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    return torch.from_numpy(1.0 / counts[index])
+
+
+def _quantile(values: torch.Tensor, weights: torch.Tensor, quantile: float) -> torch.Tensor:
+    """The smallest of `values` [n] up to which lies this share of the weight."""
+    order = values.argsort()
+    total = weights[order].cumsum(dim=0)
+    place = int(torch.searchsorted(total, quantile * total[-1]))
+    return values[order[min(place, len(order) - 1)]]

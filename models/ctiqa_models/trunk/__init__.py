@@ -1,0 +1,1 @@
+"""The question before every model: does this slice show an adult's chest or abdomen?"""
