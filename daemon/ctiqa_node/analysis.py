@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import torch
-
 from ctiqa_models import catalog
 from ctiqa_models.api import Assessment, Assessor, HuVolume, ModelIdentity, Progress, Status
 from ctiqa_models.installed import Installed, find
 from ctiqa_models.weights import NotInstalledError, WeightsError
 from ctiqa_node.ct.volume import CtVolume
-from ctiqa_node.errors import Rejected
+from ctiqa_node.errors import ConfigError, Rejected
 from ctiqa_node.logs import get_logger
 from ctiqa_node.report.content import (
     ReportedClassification,
@@ -39,14 +37,16 @@ class Assessed:
 class Analyst:
     """The models, loaded once. `device` is auto, cpu or cuda; `threads` the CPU threads, 0 for one for each core.
 
-    `models` is the folder of the weights that the site imported.
+    `names` None means all that ship; `models` is the folder of the weights that the site imported.
     """
 
-    def __init__(self, device: str, names: Sequence[str], threads: int = 0, models: Path | None = None) -> None:
+    def __init__(self, device: str, names: Sequence[str] | None, threads: int = 0, models: Path | None = None) -> None:
+        import torch  # seconds, which the commands that only name the models need not wait for
+
         if threads:
             torch.set_num_threads(threads)
         self.device = _usable_device(device)
-        self._assessors = [_load(name, self.device, models) for name in names]
+        self._assessors = [_load(name, self.device, models) for name in (catalog.NAMES if names is None else names)]
 
     def assess(self, volume: CtVolume, progress: Callable[[float], None]) -> list[Assessed]:
         """Let every model assess the volume; `progress` gets the share done, 0–1."""
@@ -55,6 +55,18 @@ class Analyst:
         return [
             _timed(assessor, input_, _part(progress, index, count)) for index, assessor in enumerate(self._assessors)
         ]
+
+
+def require_known(names: Sequence[str] | None) -> None:
+    """Make sure that the catalog has every name of `worker.assessors`; None asks for all that ship.
+
+    Raises:
+        ConfigError: it has not; names what there is.
+    """
+    there_are = (*catalog.NAMES, *catalog.INSTALLABLE)
+    unknown = [name for name in names or () if name not in there_are]
+    if unknown:
+        raise ConfigError(f"worker.assessors: no such model: {', '.join(unknown)}. There are: {', '.join(there_are)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,8 @@ class _Unavailable:
 
 def _usable_device(asked: str) -> str:
     """The device that the models run on: a GPU where there is one, unless the CPU was asked for."""
+    import torch
+
     has_gpu = torch.cuda.is_available()
     if asked == "cuda" and not has_gpu:
         log.error("worker.device is cuda, but no GPU can be used; the CPU is used instead")

@@ -31,6 +31,7 @@ AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ListeningPort = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
+AssessorName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 SeriesNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -85,12 +86,8 @@ class WorkerSection(_Section):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     stall_seconds: Seconds = 300
-    assessors: tuple[Literal["snr", "brisque", "noise_level", "n2q", "tfkt", "n2q_imported"], ...] = (
-        "snr",
-        "brisque",
-        "noise_level",
-        "n2q",
-    )
+    assessors: Annotated[tuple[AssessorName, ...], Field(min_length=1)] | None = None
+    """None: all that ship. Which names there are, `analysis.require_known` knows."""
 
 
 class ReportSection(_Section):

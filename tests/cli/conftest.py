@@ -49,8 +49,9 @@ def config_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(config_file: Path) -> Run:
+def run(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """run("status", "--json") runs a command on `config_file`, or on another with `config=`."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it, and tables would then be cut to it
 
     def call(*args: str, config: Path | None = None) -> Ran:
         result = CliRunner().invoke(app, ["--config", str(config or config_file), *args])

@@ -68,3 +68,12 @@ def test_a_configuration_that_is_not_there_is_an_error(run: Run, tmp_path: Path)
     ran = run("config", "check", config=tmp_path / "none.yaml")
     assert ran.exit_code == 2
     assert "No such file" in ran.stderr
+
+
+def test_a_model_that_does_not_exist_is_named_with_those_that_do(run: Run, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("worker: {assessors: [snr, magic]}\n")
+    for command in (("config", "check"), ("serve",)):
+        ran = run(*command, config=wrong)
+        assert ran.exit_code == 2
+        assert "no such model: magic. There are: snr, brisque, noise_level" in ran.stderr

@@ -44,12 +44,12 @@ def test_the_table_has_every_value_and_every_reason(report):
     rows = [(row.title, row.value) for row in table_rows(report)]
     assert rows == [
         ("N2Q quality", "0.83"),
-        ("N2Q spread", "0.031"),
-        ("Dose class", "25 % (61 % likely)"),
         ("Noise level", "14.2 HU"),
+        ("Dose class", "25 % (61 % likely)"),
         ("BRISQUE", "not scored"),
+        ("N2Q spread", "0.031"),
     ]
-    assert table_rows(report)[-1].reading == "because: the slices are too small"
+    assert table_rows(report)[3].reading == "because: the slices are too small"
 
 
 def test_provenance_and_remarks_are_told(report, make_volume):
@@ -197,3 +197,15 @@ def test_a_class_that_is_unlikelier_than_the_others_together_is_no_headline(repo
     models = (replace(report.models[0], classifications=flat), *report.models[1:])
     assert headline(replace(report, models=models)) == "N2Q quality 0.83, noise 14.2 HU"
     assert any("(20 % likely)" in row.value for row in table_rows(replace(report, models=models)))
+
+
+def test_the_headline_takes_the_three_weightiest_values_and_details_come_last_in_the_table(report):
+    names = ("tfkt_spread", "chest_ctiqa_score", "tfkt_score")
+    model = replace(
+        report.models[0], measurements=tuple(ReportedMeasurement(name, 3.1, "1") for name in names), classifications=()
+    )
+    everything = replace(report, models=(*report.models, model))
+    assert headline(everything) == "TFKT score 3.10, N2Q quality 0.83, noise 14.2 HU"
+    titles = [row.title for row in table_rows(everything)]
+    assert titles[:2] == ["TFKT score", "Chest CT-IQA score"]
+    assert titles[-2:] == ["TFKT spread", "N2Q spread"]

@@ -50,7 +50,10 @@ def check(
 
     Exit codes: 0 it can be used, 2 it cannot; each key that is wrong is named with what is allowed.
     """
+    from ctiqa_node.analysis import require_known  # brings pydicom, which no other command here needs
+
     config = config_of(context)
+    require_known(config.worker.assessors)
     source = find_config(named_file(context))
     settings = [setting for setting in _settings(config) if not (changed and setting.is_default)]
     checked = CheckedConfig(source=str(source) if source else "built-in defaults", settings=settings)
@@ -82,4 +85,6 @@ def _settings(config: Config) -> list[Setting]:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "(not set)"
     return ", ".join(map(str, value)) or "(none)" if isinstance(value, list) else str(value)

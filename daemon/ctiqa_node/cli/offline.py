@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.image import imsave
 from pydicom.dataset import Dataset
 
-from ctiqa_node.analysis import Analyst, Assessed
+from ctiqa_node.analysis import Analyst, Assessed, require_known
 from ctiqa_node.cli.offline_result import OfflineSeries, OfflineState
 from ctiqa_node.config import Config
 from ctiqa_node.ct import headers
@@ -73,6 +73,7 @@ class Offline:
         self._config = config
         self._out = out
         worker = config.worker
+        require_known(worker.assessors)
         models = StateFolder(config.node.state_dir).models
         self._analyst = Analyst(worker.device, worker.assessors, worker.threads, models)
 

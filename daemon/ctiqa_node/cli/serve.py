@@ -43,8 +43,11 @@ def serve(
     os.environ.update(
         {f"CTIQA_NODE__{key.upper()}": str(value) for key, value in overrides.items() if value is not None}
     )
-    config = config_of(context)
-    configure_logging(config.logging)
+    from ctiqa_node.analysis import require_known
     from ctiqa_node.node import Node  # brings pynetdicom and APScheduler, which no other command needs
+
+    config = config_of(context)
+    require_known(config.worker.assessors)
+    configure_logging(config.logging)
 
     Node(config).run()

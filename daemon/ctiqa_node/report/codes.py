@@ -33,7 +33,7 @@ class Quantity:
     """A measurement: its code for programs; title, digits, and how to read it for people.
 
     `plot_range` is the smallest range that a plot shows, in the measurement's unit: small differences then look small.
-    `highest` is the greatest possible value.
+    `highest` is the greatest possible value. A `is_detail` stands last on the summary page, where there is room.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Quantity:
     reading: str
     plot_range: float = 0.0
     highest: float = inf
+    is_detail: bool = False
 
 
 def private_code(text: str, meaning: str | None = None) -> Code:
@@ -74,25 +75,11 @@ def _quantities(*entries: Quantity) -> dict[str, Quantity]:
     return {entry.name: entry for entry in entries}
 
 
+_SPREAD = "how much slices differ; lower is more even"
+_TURNED = "how much the answer hangs on how the slice is turned"
+
+# In the order of the summary page.
 QUANTITIES = _quantities(
-    Quantity(
-        "n2q_quality",
-        private_code("n2q_quality", "N2Q quality"),
-        "N2Q quality",
-        Better.HIGHER,
-        2,
-        "likeness to full dose with this kernel, 0 to 1; higher is better",
-        0.2,
-        1.0,
-    ),
-    Quantity(
-        "n2q_quality_spread",
-        private_code("n2q_spread", "N2Q quality spread"),
-        "N2Q spread",
-        Better.LOWER,
-        3,
-        "how much slices differ; lower is more even",
-    ),
     Quantity(
         "tfkt_score",
         private_code("tfkt_score", "TFKT score"),
@@ -104,48 +91,23 @@ QUANTITIES = _quantities(
         4.0,
     ),
     Quantity(
-        "tfkt_spread",
-        private_code("tfkt_spread", "TFKT score spread"),
-        "TFKT spread",
-        Better.LOWER,
-        2,
-        "how much slices differ; lower is more even",
+        "chest_ctiqa_score",
+        private_code("chest_score", "Chest CT-IQA score"),
+        "Chest CT-IQA score",
+        Better.HIGHER,
+        1,
+        "1 to 10; bad to 3, general to 7, good from 8",
+        highest=10.0,
     ),
     Quantity(
-        "tfkt_minimum",
-        private_code("tfkt_minimum", "TFKT score of the worst slice"),
-        "TFKT minimum",
+        "n2q_quality",
+        private_code("n2q_quality", "N2Q quality"),
+        "N2Q quality",
         Better.HIGHER,
         2,
-        "the score of the worst slice",
-        highest=4.0,
-    ),
-    Quantity(
-        "tfkt_median",
-        private_code("tfkt_median", "TFKT median score"),
-        "TFKT median",
-        Better.HIGHER,
-        2,
-        "half of the slices score below it",
-        highest=4.0,
-    ),
-    Quantity(
-        "n2q_imported_quality",
-        private_code("n2q_imp_quality", "N2Q quality, imported weights"),
-        "N2Q quality (imported)",
-        Better.HIGHER,
-        2,
-        "likeness to a full-dose image, 0 to 1; higher is better",
+        "likeness to full dose with this kernel, 0 to 1; higher is better",
         0.2,
         1.0,
-    ),
-    Quantity(
-        "n2q_imported_quality_spread",
-        private_code("n2q_imp_spread", "N2Q quality spread, imported weights"),
-        "N2Q spread (imported)",
-        Better.LOWER,
-        3,
-        "how much slices differ; lower is more even",
     ),
     Quantity(
         "noise_level",
@@ -172,15 +134,121 @@ QUANTITIES = _quantities(
         1,
         "unlikeness to natural images; lower is better",
     ),
+    Quantity(
+        "tfkt_imported_score",
+        private_code("tfkt_imp_score", "TFKT score, imported weights"),
+        "TFKT score (imported)",
+        Better.HIGHER,
+        2,
+        "0 bad, 1 poor, 2 fair, 3 good, 4 excellent",
+        1.0,
+        4.0,
+    ),
+    Quantity(
+        "n2q_imported_quality",
+        private_code("n2q_imp_quality", "N2Q quality, imported weights"),
+        "N2Q quality (imported)",
+        Better.HIGHER,
+        2,
+        "likeness to a full-dose image, 0 to 1; higher is better",
+        0.2,
+        1.0,
+    ),
+    *(
+        Quantity(name, private_code(code, meaning), title, Better.LOWER, digits, reading, is_detail=True)
+        for name, code, meaning, title, digits, reading in (
+            ("tfkt_spread", "tfkt_spread", "TFKT score spread", "TFKT spread", 2, _SPREAD),
+            ("tfkt_uncertainty", "tfkt_uncertainty", "TFKT score, spread over flips", "TFKT uncertainty", 2, _TURNED),
+            ("n2q_quality_spread", "n2q_spread", "N2Q quality spread", "N2Q spread", 3, _SPREAD),
+            ("n2q_uncertainty", "n2q_uncertainty", "N2Q quality, spread over flips", "N2Q uncertainty", 3, _TURNED),
+            (
+                "n2q_imported_quality_spread",
+                "n2q_imp_spread",
+                "N2Q quality spread, imported weights",
+                "N2Q spread (imported)",
+                3,
+                _SPREAD,
+            ),
+            (
+                "chest_ctiqa_score_spread",
+                "chest_spread",
+                "Chest CT-IQA score, spread over flips",
+                "Chest CT-IQA spread",
+                2,
+                _TURNED,
+            ),
+        )
+    ),
+    Quantity(
+        "tfkt_minimum",
+        private_code("tfkt_minimum", "TFKT score of the worst slice"),
+        "TFKT minimum",
+        Better.HIGHER,
+        2,
+        "the score of the worst slice",
+        highest=4.0,
+        is_detail=True,
+    ),
+    Quantity(
+        "tfkt_median",
+        private_code("tfkt_median", "TFKT median score"),
+        "TFKT median",
+        Better.HIGHER,
+        2,
+        "half of the slices score below it",
+        highest=4.0,
+        is_detail=True,
+    ),
+    Quantity(
+        "chest_ctiqa_snr",
+        private_code("chest_snr", "SNR as Chest CT-IQA predicts it"),
+        "Chest CT-IQA SNR",
+        Better.HIGHER,
+        2,
+        "predicted; higher is better",
+        is_detail=True,
+    ),
+    Quantity(
+        "chest_ctiqa_brisque",
+        private_code("chest_brisque", "BRISQUE as Chest CT-IQA predicts it"),
+        "Chest CT-IQA BRISQUE",
+        Better.LOWER,
+        1,
+        "predicted; lower is better",
+        is_detail=True,
+    ),
 )
 
 # Which measurement says what the worst slice is, the first one that a series has.
-RANKED_BY = ("n2q_quality", "tfkt_score", "n2q_imported_quality", "noise_level")
+RANKED_BY = ("tfkt_score", "n2q_quality", "tfkt_imported_score", "n2q_imported_quality", "noise_level")
 
-_EVALUATIONS = {"n2q_dose": private_code("n2q_dose", "Dose class of a virtual reference scanner")}
-_EVALUATION_TITLES = {"n2q_dose": "Dose class"}
-EVALUATION_READINGS = {"n2q_dose": "share of a virtual reference scanner's dose"}
-_MODEL_TITLES = {"n2q": "N2Q", "n2q_imported": "N2Q (imported)", "tfkt": "TFKT", "snr": "SNR", "brisque": "BRISQUE"}
+_EVALUATIONS = {
+    "n2q_dose": private_code("n2q_dose", "Dose class of a virtual reference scanner"),
+    "chest_ctiqa_window": private_code("chest_window", "Window class of Chest CT-IQA"),
+    "chest_ctiqa_exposure": private_code("chest_exposure", "Exposure class of a virtual reference scanner"),
+    "chest_ctiqa_grade": private_code("chest_grade", "Grade of Chest CT-IQA"),
+}
+_EVALUATION_TITLES = {
+    "n2q_dose": "Dose class",
+    "chest_ctiqa_window": "Window class",
+    "chest_ctiqa_exposure": "Exposure class",
+    "chest_ctiqa_grade": "Chest CT-IQA grade",
+}
+EVALUATION_READINGS = {
+    "n2q_dose": "share of a virtual reference scanner's dose",
+    "chest_ctiqa_window": "lung: sharp kernel; soft tissue: smooth kernel",
+    "chest_ctiqa_exposure": "on a virtual reference scanner",
+    "chest_ctiqa_grade": "bad, general or good, by the score",
+}
+_MODEL_TITLES = {
+    "n2q": "N2Q",
+    "n2q_imported": "N2Q (imported)",
+    "tfkt": "TFKT",
+    "tfkt_imported": "TFKT (imported)",
+    "chest_ctiqa": "Chest CT-IQA",
+    "snr": "SNR",
+    "brisque": "BRISQUE",
+}
 
 _UNITS = {
     "1": ("no units", ""),

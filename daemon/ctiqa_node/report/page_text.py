@@ -6,14 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ctiqa_node.report import codes as table
-from ctiqa_node.report.content import Report, ReportedClassification, ReportedModel, ReportStatus
+from ctiqa_node.report.content import (
+    Report,
+    ReportedClassification,
+    ReportedMeasurement,
+    ReportedModel,
+    ReportStatus,
+)
 from ctiqa_node.report.measurement_groups import left_out_slices
 from ctiqa_node.report.notable import NotableSlice, ranking
 
 _SHORT_HASH = 8
 _VALUES_OF_A_SLICE = 2  # what fits over its picture; the report has all
 _LIKELIER_THAN_NOT = 0.5
-_HEADLINE = {"n2q_quality": "N2Q quality", "tfkt_score": "TFKT score", "noise_level": "noise"}
+_HEADLINE = {"tfkt_score": "TFKT score", "n2q_quality": "N2Q quality", "noise_level": "noise"}
+_HEADLINE_PARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +49,36 @@ def headline(report: Report) -> str:
         parts.append(f"{table.quantity(first.name).title} {table.value_text(first.name, first.value, first.unit)}")
     if not parts:
         return f"Not scored by any of {len(report.models)} models" if report.models else "Not scored: no model ran"
-    sentence = ", ".join(parts)
+    sentence = ", ".join(parts[:_HEADLINE_PARTS])
     return sentence[:1].upper() + sentence[1:]
 
 
 def table_rows(report: Report) -> list[Row]:
-    """Every series value and class, then the models that did not score, with the reason."""
-    rows = []
-    for model in report.scored:
-        for m in model.series_measurements:
-            entry = table.quantity(m.name)
-            rows.append(Row(entry.title, table.value_text(m.name, m.value, m.unit), entry.reading))
-        for name, best in _decisions(model):
-            value = f"{best.label} ({100 * best.probability:.0f} % likely)"
-            rows.append(Row(table.evaluation_title(name), value, table.EVALUATION_READINGS.get(name, "")))
-    return rows + [
-        Row(table.model_title(model.name), "not scored", f"because: {model.reason or 'no reason given'}")
-        for model in report.models
-        if model.status is ReportStatus.NOT_SCORED
+    """Series values, classes, the models that did not score with the reason, and last the details."""
+    everything = [m for model in report.scored for m in model.series_measurements]
+    places = {name: place for place, name in enumerate(table.QUANTITIES)}
+    everything.sort(key=lambda m: places.get(m.name, len(places)))
+    details = [m for m in everything if table.quantity(m.name).is_detail]
+    return [
+        *(_value_row(m) for m in everything if m not in details),
+        *(_class_row(name, best) for model in report.scored for name, best in _decisions(model)),
+        *(
+            Row(table.model_title(model.name), "not scored", f"because: {model.reason or 'no reason given'}")
+            for model in report.models
+            if model.status is ReportStatus.NOT_SCORED
+        ),
+        *(_value_row(m) for m in details),
     ]
+
+
+def _value_row(m: ReportedMeasurement) -> Row:
+    entry = table.quantity(m.name)
+    return Row(entry.title, table.value_text(m.name, m.value, m.unit), entry.reading)
+
+
+def _class_row(name: str, best: ReportedClassification) -> Row:
+    value = f"{best.label} ({100 * best.probability:.0f} % likely)"
+    return Row(table.evaluation_title(name), value, table.EVALUATION_READINGS.get(name, ""))
 
 
 def slice_title(report: Report, notable: NotableSlice) -> str:
