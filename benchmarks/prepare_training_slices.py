@@ -1,4 +1,4 @@
-"""Turn a folder of CT slices (DICOM) into the .npz files that `python -m ctiqa_models.n2q.train --data` reads.
+"""Turn a folder of CT slices (DICOM) into training slices (.npz), as `ctiqa_models.data.slices` reads them.
 
     python benchmarks/prepare_training_slices.py CTIQA_DATA/slices OUT
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from ctiqa_models.n2q.body import Features, find_anatomy, measure
 from ctiqa_models.n2q.denoise import total_variation
 from ctiqa_models.n2q.domain import Domain, learn_domain
-from ctiqa_models.n2q.network import N2qNetwork
+from ctiqa_models.n2q.network import LEVELS, MultiscaleHead, N2qNetwork
 from ctiqa_models.n2q.preprocess import high_pass, network_input, to_matrix
 from ctiqa_models.n2q.recipe import DEFAULT_RECIPE, read_recipe
 from ctiqa_models.n2q.ssim import ssim_map
+from ctiqa_models.n2q.variants import VARIANTS, VariantName, build, contrastive_loss
 from ctiqa_models.resample import resize
 from ctiqa_models.voi import ABDOMEN, Window
 
@@ -53,6 +54,73 @@ def test_only_instance_norm_is_blind_to_the_amplitude_of_noise() -> None:
         with torch.inference_mode():
             loud, quiet = network(noise * 0.8)[0], network(noise * 0.2)[0]
         assert (float((loud - quiet).abs().max()) < 0.01) == blind
+
+
+@pytest.mark.parametrize("head", ["bottleneck", "multiscale"])
+def test_the_dose_branch_may_be_the_published_one_or_see_all_levels(head: str) -> None:
+    network = N2qNetwork(2, head=head).eval()  # type: ignore[arg-type] # its two literals
+    with torch.inference_mode():
+        painted, logits, features = network.look(torch.randn(3, 2, 32, 32))
+    assert painted.shape == (3, 1, 32, 32)
+    assert logits.shape == (3, 5)
+    assert features.shape == (3, 256)
+
+
+def test_what_saturates_in_the_window_does_not_reach_the_multiscale_branch() -> None:
+    """Only the averages leave it out: the encoder's own neighbourhoods still see it, so a wide border stays between."""
+    torch.manual_seed(0)
+    network = N2qNetwork(2, head="multiscale").eval()
+    assert isinstance(network.dose, MultiscaleHead)
+    image = torch.full((1, 2, 64, 64), -1.0)
+    image[..., 24:40, 24:40] = 0.2
+    levels = [torch.randn(1, width, 64 >> depth, 64 >> depth) for depth, width in enumerate(LEVELS)]
+    changed = [level.clone() for level in levels]
+    changed[0][..., :8, :8] += 5
+    inside = [level.clone() for level in levels]
+    inside[0][..., 30:34, 30:34] += 5
+    assert torch.equal(network.dose(image, levels), network.dose(image, changed))
+    assert not torch.equal(network.dose(image, levels), network.dose(image, inside))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_row_of_the_poster_paints_a_map_from_its_channels(name: VariantName) -> None:
+    network = build(name, "batch", 0.0, "bottleneck").eval()
+    with torch.inference_mode():
+        painted, logits, features = network.look(torch.randn(2, VARIANTS[name].channels, 32, 32))
+    assert painted.shape == (2, 1, 32, 32)
+    assert float(painted.abs().max()) <= 1
+    assert logits.shape == (2, 5)
+    assert features.ndim == 2
+
+
+def test_an_autoencoder_lets_nothing_past_its_bottleneck() -> None:
+    image = torch.randn(1, 1, 32, 32)
+    for name, passes in (("ae", False), ("u-net", True)):
+        network = build(name, "batch", 0.0, "bottleneck").eval()  # type: ignore[arg-type] # two of its literals
+        assert isinstance(network, N2qNetwork)
+        for parameter in network.encoder[4].parameters():
+            torch.nn.init.zeros_(parameter)
+        with torch.inference_mode():
+            same = torch.equal(network.look(image)[0], network.look(image * 2)[0])
+        assert same != passes
+
+
+def test_pictures_of_one_dose_attract_and_others_repel() -> None:
+    doses = torch.tensor([0, 0, 1, 1])
+    parted = torch.tensor([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1]])
+    mixed = parted[[0, 2, 1, 3]]
+    assert float(contrastive_loss(parted, doses)) < 0.1 < float(contrastive_loss(mixed, doses))
+
+
+def test_the_contrastive_loss_of_two_pairs_is_the_formula_written_out() -> None:
+    unit = torch.nn.functional.normalize(torch.randn(4, 3, generator=torch.Generator().manual_seed(4)), dim=1)
+    likeness = (unit @ unit.T / 0.1).exp().numpy()
+    terms = [
+        -np.log(likeness[one, friend] / (likeness[one].sum() - likeness[one, one]))
+        for one, friend in ((0, 1), (1, 0), (2, 3), (3, 2))
+    ]
+    assert float(contrastive_loss(unit * 3, torch.tensor([0, 0, 1, 1]))) == pytest.approx(np.mean(terms), rel=1e-4)
+    assert float(contrastive_loss(unit, torch.tensor([-100, -100, 0, 1]))) == 0
 
 
 def test_the_window_maps_its_ends_to_black_and_white() -> None:
@@ -208,7 +276,20 @@ def test_the_domain_survives_its_json() -> None:
 
 def test_a_recipe_with_a_typo_is_refused_by_name(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
-    file.write_text(DEFAULT_RECIPE.read_text(encoding="utf-8").replace("epochs:", "epoch:"), encoding="utf-8")
-    with pytest.raises(ValueError, match="epoch, epochs"):
+    file.write_text(DEFAULT_RECIPE.read_text(encoding="utf-8").replace("seed:", "sed:"), encoding="utf-8")
+    with pytest.raises(ValueError, match="Recipe; look at: sed, seed"):
         read_recipe(file)
-    assert read_recipe().channels == 2
+    assert read_recipe().row.channels == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [("crop:", "corp:", "Phase; look at: corp, crop"), ("variant: n2q", "variant: v-net", "u-ssl, n2q")],
+)
+def test_a_recipe_that_asks_for_what_nobody_knows_is_refused(
+    tmp_path: Path, before: str, after: str, words: str
+) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(DEFAULT_RECIPE.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    with pytest.raises(ValueError, match=words):
+        read_recipe(file)

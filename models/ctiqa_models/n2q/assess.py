@@ -29,6 +29,7 @@ from ctiqa_models.n2q.preprocess import SIZE, to_matrix
 from ctiqa_models.n2q.release import read_release
 from ctiqa_models.n2q.variants import MapNetwork
 from ctiqa_models.plausible import LEAST_SHARE, Gate, finite_hu, odd_shape, why_not
+from ctiqa_models.trunk.gate import TrunkGate, load_trunk
 from ctiqa_models.weights import WeightsFile
 
 _CHUNK = 8
@@ -70,6 +71,8 @@ class Equipment:
     has_dose_classes: bool = True
     familiarity: Familiarity | None = None
     """What the network's features are compared with; None when nobody knows what it was trained on."""
+    trunk: TrunkGate | None = None
+    """What tells a chest or abdomen from anything else, where the network knows nothing else."""
 
 
 class MapAssessor:
@@ -80,7 +83,7 @@ class MapAssessor:
     the flips of a slice, averaged over up to eight slices); classifies `NAME_dose`, all five classes, the likeliest
     first; paints `NAME_map`, 256×256, where slices that were left out stay 0.
 
-    Slices to which the gate objects, or whose features are unfamiliar, are left out; when fewer than half remain the
+    Slices to which a gate objects, or whose features are unfamiliar, are left out; when fewer than half remain the
     volume is not scored. `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that torch knows.
     """
 
@@ -118,6 +121,8 @@ class MapAssessor:
         for offset, one in enumerate(hu.numpy()):
             anatomy = find_anatomy(one)
             objection = self._equipment.gate.objection(measure(one, anatomy, field_of_view_mm))
+            if objection is None and self._equipment.trunk is not None:
+                objection = self._equipment.trunk.objection(one, anatomy, field_of_view_mm)
             if objection:
                 findings.objections[start + offset] = objection
             else:
@@ -200,6 +205,7 @@ class N2q(MapAssessor):
             identity=identity,
             verdict=_VERDICT,
             familiarity=release.familiarity,
+            trunk=load_trunk(),
         )
         super().__init__(equipment, device)
 

@@ -30,6 +30,8 @@ from ctiqa_models.simulation.phantom import anatomy
 from ctiqa_models.simulation.projector import STANDARD, Kernel, ParallelGeometry
 
 REALISATIONS = 3
+DRAWN = "phantom-"
+"""How the names of patients begin who are drawn (see `data`), and whose slices so hold no noise."""
 _PHANTOM_SIZE = 512
 _FARTHEST_MM = 133.0
 _HalfFloats = npt.NDArray[np.float16]
@@ -129,7 +131,8 @@ def _simulate_file(source: Path, kept: Path) -> Example:
         return load_example(kept)
     one = read_slice(source)
     hu = torch.from_numpy(one.hu.astype(np.float32))
-    example = _simulate(hu, one.spacing_mm, one.patient, is_phantom=False, seed=zlib.crc32(source.name.encode()))
+    drawn = one.patient.startswith(DRAWN)
+    example = _simulate(hu, one.spacing_mm, one.patient, is_phantom=drawn, seed=zlib.crc32(source.name.encode()))
     save_example(kept, example)
     return example
 
@@ -138,7 +141,7 @@ def _simulate_phantom(seed: int, kept: Path) -> Example:
     if kept.exists():
         return load_example(kept)
     hu, pixel_mm = draw_phantom(seed)
-    example = _simulate(hu, pixel_mm, f"phantom-{seed}", is_phantom=True, seed=seed)
+    example = _simulate(hu, pixel_mm, f"{DRAWN}{seed}", is_phantom=True, seed=seed)
     save_example(kept, example)
     return example
 
