@@ -11,7 +11,7 @@ from ctiqa_models.weights import WeightsFile
 
 N2Q_WEIGHTS = WeightsFile(
     path=Path(__file__).parent / "n2q" / "weights" / "n2q.safetensors",
-    sha256="42a0908b83c29910afad7b85bef7a23d47e6cac5d7556bb9b117869f03cad134",
+    sha256="d69ee7d8a3cfba67f65c1b6e61a81ef051df3b5bd1049a8b2c84d409cd33c707",
 )
 """Apache-2.0; what they were trained on, and its licences, is told in n2q/CARD.md."""
 

@@ -95,7 +95,8 @@ def test_an_import_is_recorded_and_the_imported_model_assesses(tmp_path: Path) -
     assessment = n2q.assess(HuVolume(hu, (5.0, 3.0, 3.0)), lambda share: None)
     assert assessment.status is Status.SCORED, assessment.reason
     assert assessment.classifications == ()
-    assert {m.name for m in assessment.measurements} == {"n2q_imported_quality", "n2q_imported_quality_spread"}
+    names = ("n2q_imported_quality", "n2q_imported_quality_spread", "n2q_imported_uncertainty")
+    assert {m.name for m in assessment.measurements} == set(names)
     slices = to_matrix(torch.from_numpy(hu))
     painted = (n2q_forward(n2q_checkpoint(), network_input(slices, 1))[0][:, 0].numpy() + 1) / 2
     expected = [float(p[find_anatomy(s).tissue].mean()) for p, s in zip(painted, slices.numpy(), strict=True)]

@@ -21,6 +21,9 @@ _SHOWN = (
 )
 """Kernel, dose and whether denoised, of the pictures of each slice whose features count as familiar."""
 
+_MARGIN = 1.5
+"""Wide, because what is no trunk is refused by the trunk gate: this one is left with pictures of trunks gone wrong."""
+
 
 def learn_what_is_known(network: MapNetwork, bases: Bases, channels: int) -> tuple[Domain, Familiarity]:
     """The ranges of plain numbers, and the cloud of features, of the pictures that the network was trained on."""
@@ -56,4 +59,4 @@ def familiarity_of(network: MapNetwork, bases: Bases, channels: int) -> Familiar
             pictures.append(bases.original[index].float())
         features.append(predict(network, torch.stack(pictures).to(device), channels).features.cpu())
         groups += [patient] * len(pictures)
-    return Familiarity.fit(torch.cat(features), groups)
+    return Familiarity.fit(torch.cat(features), groups, margin=_MARGIN)
