@@ -45,7 +45,7 @@ def run(request: TrainRequest) -> WeightsFile:
     shutil.copyfile(recipe_file, request.out / "recipe.yaml")
     folder = request.out / EXAMPLES
     make_examples(folder, request.sources.slices, recipe, request.processes)
-    training, validation = divide(load_examples(folder))
+    training, validation = divide(load_examples(folder, recipe.shape))
     if not training:
         raise ValueError("all patients validate and none trains; give more slices or phantoms")
     network = fit(training, validation, recipe, request.out, device_of(request.device))
@@ -158,7 +158,7 @@ def _figures(
 @torch.inference_mode()
 def _familiarity(network: ChestNetwork, training: Sequence[Example], recipe: Recipe) -> Familiarity:
     """How the training series look to the network, whole and by their first slice alone."""
-    first = [replace(one, channels=one.channels[:, :1], snr=one.snr[:1], brisque=one.brisque[:1]) for one in training]
+    first = [replace(one, maps=one.maps[:, :1], snr=one.snr[:1], brisque=one.brisque[:1]) for one in training]
     shown = [*training, *first]
     seen = [network.look(batch.image)[1] for batch in batches(shown, recipe.shape, recipe.batch)]
     return Familiarity.fit(torch.cat(seen), [one.patient for one in shown])
