@@ -23,7 +23,7 @@ TFKT_WEIGHTS = WeightsFile(
 
 CHEST_CTIQA_WEIGHTS = WeightsFile(
     path=Path(__file__).parent / "chest_ctiqa" / "weights" / "chest_ctiqa.safetensors",
-    sha256="",
+    sha256="72d492e5b84a7a4ff11f35ba80a793623106ed2d27792bebd974d525c5417c2e",
 )
 """Apache-2.0; what they were trained on, and its licences, is told in chest_ctiqa/CARD.md."""
 
@@ -82,11 +82,12 @@ def _n2q_imported(device: str, folder: Path | None) -> Assessor:
 _Maker = Callable[[str, Path | None], Assessor]
 
 _SHIPPED: dict[str, _Maker] = {
+    "tfkt": _tfkt,
+    "chest_ctiqa": _chest_ctiqa,
+    "n2q": _n2q,
+    "noise_level": _noise_level,
     "snr": _snr,
     "brisque": _brisque,
-    "noise_level": _noise_level,
-    "n2q": _n2q,
-    "tfkt": _tfkt,
 }
 _INSTALLABLE: dict[str, _Maker] = {"tfkt_imported": _tfkt_imported, "n2q_imported": _n2q_imported}
 

@@ -43,6 +43,9 @@ _TINY = {
 }
 
 
+_SHAPE = Shape(slices=2, size=32)
+
+
 def _recipe(folder: Path, **changes: object) -> Path:
     content = yaml.safe_load(DEFAULT_RECIPE.read_text())
     file = folder / "tiny.yaml"
@@ -72,7 +75,7 @@ def trained(slices: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def test_every_body_is_scanned_at_both_exposures_and_with_both_kinds_of_kernel(
     trained: tuple[Path, weights.Weights],
 ) -> None:
-    examples = load_examples(trained[0] / train.EXAMPLES)
+    examples = load_examples(trained[0] / train.EXAMPLES, _SHAPE)
     phantoms = [one for one in examples if one.origin == PHANTOM]
     assert len(phantoms) == 4 * _TINY["phantoms"]  # type: ignore[operator] # the numbers above are of many types
     for origin, count in ((PHANTOM, 4), (DENOISED, 4)):
@@ -82,7 +85,7 @@ def test_every_body_is_scanned_at_both_exposures_and_with_both_kinds_of_kernel(
 
 
 def test_real_series_have_their_kernels_window_and_no_exposure(trained: tuple[Path, weights.Weights]) -> None:
-    examples = load_examples(trained[0] / train.EXAMPLES)
+    examples = load_examples(trained[0] / train.EXAMPLES, _SHAPE)
     real = {(one.patient, one.window, one.exposure) for one in examples if one.origin == AS_IT_CAME}
     assert real == {("99000", 1, NO_CLASS), ("C3L-00189", 0, NO_CLASS)}  # and no abdomen among them
     assert [(one.patient, one.window) for one in examples if one.origin == SHARPENED] == [("99000", 0)]
@@ -154,16 +157,15 @@ def test_without_slices_phantoms_train_alone(tmp_path: Path) -> None:
 
 
 def test_nobody_trains_on_the_validation_side(trained: tuple[Path, weights.Weights]) -> None:
-    training, validation = train.divide(load_examples(trained[0] / train.EXAMPLES))
+    training, validation = train.divide(load_examples(trained[0] / train.EXAMPLES, _SHAPE))
     assert {is_held_out(one.patient) for one in training} == {False}
     assert {is_held_out(one.patient) for one in validation} == {True}
 
 
 def _example(**changes: object) -> Example:
-    channels = np.linspace(0, 2, 4 * 2 * 4 * 4, dtype=np.float16).reshape(4, 2, 4, 4)
-    plain = Example(
-        channels, 0.7, 360.0, "a", PHANTOM, "", 1, 0, np.asarray([10.0, 20.0]), np.asarray([30.0, 40.0]), ()
-    )
+    maps = torch.linspace(0, 2, 7 * 2 * 4 * 4).reshape(7, 2, 4, 4)
+    snr, brisque = np.asarray([10.0, 20.0]), np.asarray([30.0, 40.0])
+    plain = Example(maps, 0.7, 360.0, "a", PHANTOM, "", 1, 0, snr, brisque, ())
     return replace(plain, **changes)  # type: ignore[arg-type] # the tests name the fields
 
 

@@ -22,7 +22,7 @@ from ctiqa_models.chest_ctiqa.domain import view_of
 from ctiqa_models.chest_ctiqa.fit import PUBLISHED, Fit, grade
 from ctiqa_models.chest_ctiqa.judgement import FLIPS, Judgement, judge
 from ctiqa_models.chest_ctiqa.labels import Window
-from ctiqa_models.chest_ctiqa.preprocess import evenly_spaced, network_input, slice_channels
+from ctiqa_models.chest_ctiqa.preprocess import evenly_spaced, network_input, slice_channels, slice_maps
 from ctiqa_models.chest_ctiqa.release import Release, objection_to, read_release
 from ctiqa_models.chest_ctiqa.scanner import Exposure
 from ctiqa_models.device import device_of
@@ -65,7 +65,8 @@ class ChestCtiqa:
         view = view_of(build_of(hu, pixel_mm), pixel_mm * hu.shape[-1], pixel_mm)
         progress(0.5)
         shape = self._release.recipe.shape
-        judgement, seen = judge(self._network, network_input(slice_channels(hu, pixel_mm, shape), pixel_mm, shape))
+        maps = slice_maps(slice_channels(hu, pixel_mm, shape), pixel_mm, shape)
+        judgement, seen = judge(self._network, network_input(maps, shape.slices))
         progress(1.0)
         reason = objection_to(self._release, view, seen)
         return self._scored(judgement) if reason is None else self._not_scored(reason)

@@ -30,12 +30,12 @@ class Batch:
 
 def whole(example: Example, shape: Shape) -> tuple[torch.Tensor, dict[Task, float]]:
     """A series with all its slices: input and truth."""
-    return _shown(example, list(range(example.channels.shape[1])), shape)
+    return _shown(example, list(range(example.maps.shape[1])), shape)
 
 
 def drawn(example: Example, shape: Shape, generator: torch.Generator) -> tuple[torch.Tensor, dict[Task, float]]:
     """A series as training shows it: often some slices only, in either order, flipped to either side or upside down."""
-    count = example.channels.shape[1]
+    count = example.maps.shape[1]
     lot, flips = torch.rand(2, generator=generator).tolist()
     kept = count if lot < _WHOLE_SHARE else 1 + int(torch.randint(count, (1,), generator=generator))
     chosen = sorted(torch.randperm(count, generator=generator)[:kept].tolist())
@@ -45,14 +45,13 @@ def drawn(example: Example, shape: Shape, generator: torch.Generator) -> tuple[t
 
 
 def _shown(example: Example, chosen: Sequence[int], shape: Shape) -> tuple[torch.Tensor, dict[Task, float]]:
-    channels = torch.from_numpy(example.channels[:, chosen])
     truth = {
         Task.WINDOW: float(example.window),
         Task.EXPOSURE: float(example.exposure),
         Task.SNR: _mean(example.snr[chosen]),
         Task.BRISQUE: _mean(example.brisque[chosen]),
     }
-    return network_input(channels, example.pixel_mm, shape), truth
+    return network_input(example.maps[:, chosen], shape.slices), truth
 
 
 def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:

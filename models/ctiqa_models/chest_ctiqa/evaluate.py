@@ -21,7 +21,7 @@ from ctiqa_models.chest_ctiqa.judgement import Judgement, judge
 from ctiqa_models.chest_ctiqa.labels import Window, window_of_kernel
 from ctiqa_models.chest_ctiqa.network import Task
 from ctiqa_models.chest_ctiqa.paper import CLASS_COLUMNS, CLASS_ROWS, NUMBER_COLUMNS, NUMBER_ROWS
-from ctiqa_models.chest_ctiqa.preprocess import network_input, slice_channels
+from ctiqa_models.chest_ctiqa.preprocess import network_input, slice_channels, slice_maps
 from ctiqa_models.chest_ctiqa.release import Release, objection_to, read_release
 from ctiqa_models.chest_ctiqa.volumes import AS_IT_CAME, DENOISED, PHANTOM, is_chest
 from ctiqa_models.data.slices import read_slice, slice_files
@@ -61,7 +61,7 @@ def run(request: EvaluateRequest) -> tuple[Table, ...]:
     release.network.to(device_of(request.device))
     with _folder(request.cache) as folder:
         make_examples(folder, request.sources.slices, release.recipe, request.processes, is_held_out)
-        held_out = [one for one in load_examples(folder) if is_held_out(one.patient)]
+        held_out = [one for one in load_examples(folder, release.recipe.shape) if is_held_out(one.patient)]
     judged = [judge_example(release, one) for one in held_out]
     slices = [] if request.sources.slices is None else list(_judged_slices(release, request.sources.slices))
     notes = (_NO_READERS,) if request.against else ()
@@ -102,7 +102,8 @@ def _judged_slices(release: Release, folder: Path) -> Iterator[tuple[str, bool, 
         if window is None or not is_held_out(one.patient):
             continue
         hu = torch.from_numpy(one.hu.astype(np.float32))[None]
-        image = network_input(slice_channels(hu, one.spacing_mm, shape), one.spacing_mm, shape)
+        maps = slice_maps(slice_channels(hu, one.spacing_mm, shape), one.spacing_mm, shape)
+        image = network_input(maps, shape.slices)
         told = _told(judge(release.network, image)[0])
         judged = Judged(one.patient, AS_IT_CAME, {Task.WINDOW: float(window)}, told, True)
         yield one.kernel, is_chest(hu, one.spacing_mm), judged

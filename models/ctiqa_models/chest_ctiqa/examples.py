@@ -18,7 +18,7 @@ import torch
 from ctiqa_models.api import HuVolume
 from ctiqa_models.chest_ctiqa.build import Build, build_of
 from ctiqa_models.chest_ctiqa.labels import window_of_kernel
-from ctiqa_models.chest_ctiqa.preprocess import Shape, slice_channels
+from ctiqa_models.chest_ctiqa.preprocess import Shape, slice_channels, slice_maps
 from ctiqa_models.chest_ctiqa.recipe import Recipe
 from ctiqa_models.chest_ctiqa.volumes import AS_IT_CAME, Series, phantom_name, phantom_series, stack_series, stacks
 from ctiqa_models.classical import Brisque, Snr
@@ -35,10 +35,10 @@ _Maker = Callable[[], Iterable[Series]]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One series. `channels` is float16 [c, z, size, size] of `slice_channels`; `snr` and `brisque` are those of each
-    slice [z] at full resolution, NaN where a slice has none; classes are NO_CLASS where unknown."""
+    """One series. `maps` are its `slice_maps` [c, z, size, size]; `snr` and `brisque` are those of each slice [z] at
+    full resolution, NaN where a slice has none; classes are NO_CLASS where unknown."""
 
-    channels: npt.NDArray[np.float16]
+    maps: torch.Tensor
     pixel_mm: float
     field_of_view_mm: float
     patient: str
@@ -51,11 +51,11 @@ class Example:
     builds: tuple[Build, ...]
 
 
-def example_of(series: Series, shape: Shape, brisque: Brisque) -> Example:
-    """Bring a series into the network's form and measure what the network is to predict."""
+def example_of(series: Series, channels: torch.Tensor, shape: Shape, brisque: Brisque) -> Example:
+    """A series by its `slice_channels`, with what the network is to predict of it measured."""
     volume = HuVolume(series.hu.numpy(), (_SLICE_MM, series.pixel_mm, series.pixel_mm))
     return Example(
-        channels=slice_channels(series.hu, series.pixel_mm, shape).numpy().astype(np.float16),
+        maps=slice_maps(channels, series.pixel_mm, shape),
         pixel_mm=series.pixel_mm,
         field_of_view_mm=series.pixel_mm * series.hu.shape[-1],
         patient=series.patient,
@@ -120,10 +120,14 @@ def _one_thread() -> None:
 
 def _make_file(shape: Shape, file: Path, make: _Maker) -> Path:
     brisque = Brisque()
-    examples = [example_of(series, shape, brisque) for series in make()]
+    examples, kept = [], []
+    for series in make():
+        channels = slice_channels(series.hu, series.pixel_mm, shape)
+        examples.append(example_of(series, channels, shape, brisque))
+        kept.append(channels.numpy().astype(np.float16))
     part = file.with_suffix(".part")
     with part.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **_arrays(examples))
+        np.savez(stream, allow_pickle=False, channels=np.stack(kept), **_arrays(examples))
     part.replace(file)
     return file
 
@@ -131,7 +135,6 @@ def _make_file(shape: Shape, file: Path, make: _Maker) -> Path:
 def _arrays(examples: Sequence[Example]) -> dict[str, npt.NDArray[Any]]:
     """Series of one body share pixel size, matrix and number of slices."""
     return {
-        "channels": np.stack([one.channels for one in examples]),
         "pixel_mm": np.asarray([one.pixel_mm for one in examples]),
         "field_of_view_mm": np.asarray([one.field_of_view_mm for one in examples]),
         "patient": np.asarray([one.patient for one in examples]),
@@ -146,20 +149,22 @@ def _arrays(examples: Sequence[Example]) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def load_examples(folder: Path) -> list[Example]:
-    """All examples of a folder; ValueError when it holds none.
+def load_examples(folder: Path, shape: Shape) -> list[Example]:
+    """All examples of a folder, as a network of this shape sees them; ValueError when there are none, or others.
 
     The window class of series as they came is read off their kernel again, in case the table has grown.
     """
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise ValueError(f"no examples: {folder} holds no .npz file")
-    return [one for file in files for one in _load_file(file)]
+    return [one for file in files for one in _load_file(file, shape)]
 
 
-def _load_file(file: Path) -> Iterator[Example]:
+def _load_file(file: Path, shape: Shape) -> Iterator[Example]:
     with np.load(file) as kept:
         columns = {name: kept[name] for name in kept.files}
+    if columns["channels"].shape[-1] != shape.measured:
+        raise ValueError(f"{file} was made for another recipe; choose another folder, or delete this one")
     for index in range(len(columns["channels"])):
         origin, kernel = str(columns["origin"][index]), str(columns["kernel"][index])
         window = int(columns["window"][index])
@@ -167,7 +172,7 @@ def _load_file(file: Path) -> Iterator[Example]:
             known = window_of_kernel(kernel)
             window = NO_CLASS if known is None else int(known)
         yield Example(
-            channels=columns["channels"][index],
+            maps=slice_maps(torch.from_numpy(columns["channels"][index]), float(columns["pixel_mm"][index]), shape),
             pixel_mm=float(columns["pixel_mm"][index]),
             field_of_view_mm=float(columns["field_of_view_mm"][index]),
             patient=str(columns["patient"][index]),

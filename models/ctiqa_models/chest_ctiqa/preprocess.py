@@ -26,6 +26,7 @@ LOW_HU, HIGH_HU = -1000.0, 400.0
 """What the picture shows: lung and soft tissue; bone is white."""
 
 _DETAIL_CHANNELS = 6
+_MEASURED = 128
 _PADDING_HU, _METAL_HU = -1024.0, 3071.0
 _USUAL_PIXEL_MM = 0.75
 _USUAL_LOG_DETAIL = 2.5
@@ -46,11 +47,16 @@ _COARSE_VIEWS = 48
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the network takes: `slices` slices of `size` × `size`, and whether the maps of detail are there."""
+    """What the network takes: `slices` slices of `size` × `size`, and whether detail is told beside the picture."""
 
     slices: int = 8
-    size: int = 128
+    size: int = 32
     detail: bool = True
+
+    @property
+    def measured(self) -> int:
+        """Rows and columns of `slice_channels`: detail is measured more finely than the network sees it."""
+        return _MEASURED if self.detail else self.size
 
     @property
     def channels(self) -> int:
@@ -65,13 +71,13 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
 
 
 def slice_channels(hu: torch.Tensor, pixel_mm: float, shape: Shape) -> torch.Tensor:
-    """Slices [z, n, n] in HU as channels [c, z, size, size]: picture, fine and coarser detail, expected noise.
+    """Slices [z, n, n] in HU as channels [c, z, m, m], m = `measured`: picture, fine, coarser detail, expected noise.
 
     The picture is −1 … 1. Detail is the logarithm of 1 HU + its root mean square over the area of an output pixel,
     centred on common noise.
     """
     hu = hu.clamp(_PADDING_HU, _METAL_HU)
-    size = (shape.size, shape.size)
+    size = (shape.measured, shape.measured)
     small = resize(hu, size).clamp(LOW_HU, HIGH_HU)
     picture = (small - LOW_HU) / (HIGH_HU - LOW_HU) * 2 - 1
     if not shape.detail:
@@ -97,15 +103,11 @@ def expected_noise(small: torch.Tensor, field_of_view_mm: float) -> torch.Tensor
     return resize(noise, (small.shape[-1], small.shape[-1]))
 
 
-def network_input(channels: torch.Tensor, pixel_mm: float, shape: Shape) -> torch.Tensor:
-    """The input [c, slices, size, size] from `slice_channels` [c', z, size, size] of `z` ≤ `slices` slices.
-
-    With fewer slices each is shown several times, in order. Detail counts relative to the expected noise.
-    """
-    order = spread(channels.shape[1], shape.slices)
+def slice_maps(channels: torch.Tensor, pixel_mm: float, shape: Shape) -> torch.Tensor:
+    """What the network sees of each slice, [c, z, size, size], from its `slice_channels` [c', z, m, m]."""
     shown = channels.float()
     if not shape.detail:
-        return shown[:, order]
+        return shown
     picture, fine, coarse, expected = shown
     pixel = math.log(pixel_mm / _USUAL_PIXEL_MM)
     # Noise of filtered back-projection goes with the pixel as its −3/2th power.
@@ -113,7 +115,16 @@ def network_input(channels: torch.Tensor, pixel_mm: float, shape: Shape) -> torc
     sharpness, level = _quietest(picture, fine, coarse, expected)
     maps = [picture, fine, coarse, expected]
     maps += [torch.zeros_like(picture) + number for number in (sharpness, level)]
-    return torch.stack([*maps, torch.full_like(picture, pixel)])[:, order]
+    maps.append(torch.full_like(picture, pixel))
+    return torch.stack([resize(one, (shape.size, shape.size)) for one in maps])
+
+
+def network_input(maps: torch.Tensor, slices: int) -> torch.Tensor:
+    """The input [c, slices, size, size] from the `slice_maps` of as many slices or fewer.
+
+    With fewer each is shown several times, in order.
+    """
+    return maps[:, spread(maps.shape[1], slices)]
 
 
 def _quietest(
