@@ -29,6 +29,7 @@ TINY = {
     "imagenet": False,
     "phase1": {"epochs": 1, "pictures": 4, "batch": 2, "crop": 64, "learning_rate": 1e-3, "warm_up": 0.1},
     "phase2": {"epochs": 2, "pictures": 4, "batch": 2, "crop": 64, "learning_rate": 1e-3, "warm_up": 0.1},
+    "whole": {"epochs": 1, "pictures": 2, "batch": 2, "crop": 96, "learning_rate": 1e-4, "warm_up": 0.0},
 }
 
 
