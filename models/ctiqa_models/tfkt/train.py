@@ -84,10 +84,11 @@ def _slices(request: TrainRequest, recipe: Recipe) -> _Slices:
     make_pictures(files, range(recipe.phantoms), folder, recipe.picture_size, request.processes)
     pictures = read_pictures(folder)
     sides, curve = simulated(folder, pictures)
-    known = {example.group for example in sides.training}
+    learnt = [example for example in sides.training if example.kind not in recipe.choosing]
     told = (
-        f"{len(sides.training)} simulated pictures (dose, views, kernels, smoothing) of CT slices of {len(known)} "
-        "patients and phantoms, scored by VIF against the denoised slice on the readers' distribution of LDCTIQAC 2023"
+        f"{len(learnt)} simulated pictures (dose, views, kernels, smoothing) of CT slices of "
+        f"{len({example.group for example in learnt})} patients and phantoms, scored by VIF against the denoised slice "
+        "on the readers' distribution of LDCTIQAC 2023"
     )
     return _Slices(sides, told, curve, learn_ranges(files, folder, pictures))
 
