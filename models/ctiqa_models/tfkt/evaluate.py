@@ -149,8 +149,9 @@ def _on_pictures(
     held_out = examples_of(cache / _PICTURES, made, release.curve)
     new = release.recipe.choosing
     told = (
-        f"Up to {_MOST} simulated pictures, drawn at random, of {len(validating)} slices of validation patients, scored "
-        "by VIF on the readers' distribution. The poster's: 200 slices with radiologists' scores. They are not comparable.",
+        f"Up to {_MOST} simulated pictures, drawn at random, of {len(validating)} slices of validation patients, "
+        "scored by VIF on the readers' distribution. The poster's: 200 slices with radiologists' scores. They are not "
+        "comparable.",
         "Intervals (95 %) are over patients.",
     )
     trained = some([example for example in held_out if example.kind not in new], _MOST)
