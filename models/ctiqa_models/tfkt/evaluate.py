@@ -19,6 +19,7 @@ from ctiqa_models.evaluation.figures import Figure, Values, bootstrap, correlati
 from ctiqa_models.evaluation.table import Row, Table
 from ctiqa_models.simulation.held_out_distortions import LEVELS, HeldOut
 from ctiqa_models.tfkt.examples import Example, examples_of, ldctiqac_slices
+from ctiqa_models.tfkt.fit import some
 from ctiqa_models.tfkt.network import TfktNetwork
 from ctiqa_models.tfkt.pictures import make_pictures, read_pictures
 from ctiqa_models.tfkt.preprocess import network_input
@@ -32,6 +33,7 @@ from ctiqa_models.weights import WeightsFile, sha256_of
 _COLUMNS = ("PLCC", "SRCC", "KRCC", "sum")
 _STATISTICS = (plcc, srcc, krcc, correlation_sum)
 _CHUNK = 4
+_MOST = 480
 _PICTURES = "pictures"
 
 Scorer = Callable[[torch.Tensor], Values]
@@ -122,33 +124,55 @@ def _on_slices(
     request: EvaluateRequest, release: Release, entries: Sequence[_Entry], missing: Sequence[Row], cache: Path
 ) -> list[Table]:
     assert request.sources.slices is not None
-    size, resamples = release.recipe.picture_size, request.resamples
     files = slice_files(request.sources.slices)
-    validating = [file for file in files if is_held_out(read_slice(file).patient)]
+    return [
+        *_on_pictures(request, release, files, entries, missing, cache),
+        _on_trials(chosen(files), release.recipe.picture_size, entries, request.resamples, cache),
+    ]
+
+
+def _on_pictures(
+    request: EvaluateRequest,
+    release: Release,
+    files: Sequence[Path],
+    entries: Sequence[_Entry],
+    missing: Sequence[Row],
+    cache: Path,
+) -> list[Table]:
+    """Simulated pictures of validation patients: of the kinds that were trained on, and of those that were not."""
     if release.curve is None:
         raise ValueError("these weights learnt from readers' scores, so they have no curve to score simulated pictures")
-    make_pictures(validating, (), cache / _PICTURES, size, request.processes)
+    validating = [file for file in files if is_held_out(read_slice(file).patient)]
+    make_pictures(validating, (), cache / _PICTURES, release.recipe.picture_size, request.processes)
     names = {f"{file.stem}.npy" for file in validating}
     made = [picture for picture in read_pictures(cache / _PICTURES) if picture.file in names]
     held_out = examples_of(cache / _PICTURES, made, release.curve)
-    notes = (
-        f"Ours: {len(held_out)} simulated pictures of {len(validating)} slices of validation patients, scored by VIF "
-        "on the readers' distribution. The poster's: 200 slices with radiologists' scores. They are not comparable.",
+    new = release.recipe.choosing
+    told = (
+        f"Up to {_MOST} simulated pictures, drawn at random, of {len(validating)} slices of validation patients, "
+        "scored by VIF on the readers' distribution. The poster's: 200 slices with radiologists' scores. They are not "
+        "comparable.",
         "Intervals (95 %) are over patients.",
     )
-    few = chosen(files)
+    trained = some([example for example in held_out if example.kind not in new], _MOST)
+    tables = [_agreement("TFKT on simulated pictures", trained, entries, missing, request.resamples, told)]
+    untrained = some([example for example in held_out if example.kind in new], _MOST)
+    if untrained:
+        title = f"TFKT on kinds that chose the epoch and trained nothing: {', '.join(new)}"
+        tables.append(_agreement(title, untrained, entries, missing, request.resamples, told))
+    return tables
+
+
+def _on_trials(few: Sequence[Path], size: int, entries: Sequence[_Entry], resamples: int, cache: Path) -> Table:
     doses = trials(few, size, "doses", at_doses, cache)
     faults = {kind: trials(few, size, kind.name.lower(), with_fault(kind), cache) for kind in HeldOut}
-    rows = [_ranking(entry, doses, faults, resamples) for entry in entries]
-    notes_of_ranking = (
+    rows = tuple(_ranking(entry, doses, faults, resamples) for entry in entries)
+    notes = (
         f"Mean Spearman correlation over {len(few)} slices of validation patients: of the score with the dose "
         f"({', '.join(f'{dose:.0%}' for dose in DOSES)} of the reference scanner), and of its fall with the five "
         "levels of faults that no training sees. The slices are denoised first.",
     )
-    return [
-        _agreement("TFKT on simulated validation pictures", held_out, entries, missing, resamples, notes),
-        Table("TFKT: ranking by dose and by severity", ("dose", *HeldOut), tuple(rows), notes_of_ranking),
-    ]
+    return Table("TFKT: ranking by dose and by severity", ("dose", *HeldOut), rows, notes)
 
 
 def _agreement(

@@ -60,6 +60,7 @@ class Recipe:
     choosing: tuple[str, ...]
     phase1: Phase
     phase2: Phase
+    whole: Phase
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
@@ -91,7 +92,7 @@ def read_recipe(file: Path = DEFAULT_RECIPE) -> Recipe:
 def recipe_of(content: Mapping[str, Any]) -> Recipe:
     """A recipe from the values of a YAML or JSON file; ValueError as `read_recipe`."""
     values = _exactly(Recipe, content)
-    phases = {name: Phase(**_exactly(Phase, values[name])) for name in ("phase1", "phase2")}
+    phases = {name: Phase(**_exactly(Phase, values[name])) for name in ("phase1", "phase2", "whole")}
     return Recipe(**{**values, **phases, "choosing": tuple(values["choosing"])})
 
 

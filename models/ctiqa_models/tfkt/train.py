@@ -17,7 +17,7 @@ from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.n2q.domain import Domain
 from ctiqa_models.simulation.labels import QuantileMap
 from ctiqa_models.tfkt.examples import Example, Sides, distorted_photos, kadid_photos, ldctiqac_slices, simulated
-from ctiqa_models.tfkt.fit import fit, predict, ranks_both, some
+from ctiqa_models.tfkt.fit import fit, predict, ranks_all, some
 from ctiqa_models.tfkt.imagenet import begin_with_imagenet
 from ctiqa_models.tfkt.known import features_of, learn_ranges
 from ctiqa_models.tfkt.network import Phase1Network, TfktNetwork
@@ -56,8 +56,9 @@ def run(request: TrainRequest) -> WeightsFile:
     network.to(memory_format=torch.channels_last).to(device)
     learnt = [example for example in slices.sides.training if example.kind not in recipe.choosing]
     _log.info("phase 2: %d pictures to train, %d to validate", len(learnt), len(slices.sides.validation))
-    choose = ranks_both(slices.sides.validation, recipe.choosing)
+    choose = ranks_all(slices.sides.validation, recipe.choosing)
     fit(network, learnt, recipe.phase2, choose, request.out / "phase2", recipe.seed)
+    fit(network, learnt, recipe.whole, choose, request.out / "whole", recipe.seed)
     release = _release(network, recipe, slices, learnt)
     return write_release(release, request.out / WEIGHTS)
 
@@ -83,10 +84,11 @@ def _slices(request: TrainRequest, recipe: Recipe) -> _Slices:
     make_pictures(files, range(recipe.phantoms), folder, recipe.picture_size, request.processes)
     pictures = read_pictures(folder)
     sides, curve = simulated(folder, pictures)
-    known = {example.group for example in sides.training}
+    learnt = [example for example in sides.training if example.kind not in recipe.choosing]
     told = (
-        f"{len(sides.training)} simulated pictures (dose, views, kernels, smoothing) of CT slices of {len(known)} "
-        "patients and phantoms, scored by VIF against the denoised slice on the readers' distribution of LDCTIQAC 2023"
+        f"{len(learnt)} simulated pictures (dose, views, kernels, smoothing) of CT slices of "
+        f"{len({example.group for example in learnt})} patients and phantoms, scored by VIF against the denoised slice "
+        "on the readers' distribution of LDCTIQAC 2023"
     )
     return _Slices(sides, told, curve, learn_ranges(files, folder, pictures))
 
@@ -101,7 +103,7 @@ def _phase1(request: TrainRequest, recipe: Recipe, device: torch.device) -> Phas
         sides = _photos(request, recipe)
         _log.info("phase 1: %d photographs to train, %d to validate", len(sides.training), len(sides.validation))
         network.to(memory_format=torch.channels_last).to(device)
-        choose = ranks_both(sides.validation, ())
+        choose = ranks_all(sides.validation, ())
         fit(network, sides.training, recipe.phase1, choose, request.out / "phase1", recipe.seed)
     return network
 
