@@ -76,4 +76,4 @@ def test_a_model_that_does_not_exist_is_named_with_those_that_do(run: Run, tmp_p
     for command in (("config", "check"), ("serve",)):
         ran = run(*command, config=wrong)
         assert ran.exit_code == 2
-        assert "no such model: magic. There are: snr, brisque, noise_level" in ran.stderr
+        assert "no such model: magic. There are: tfkt, chest_ctiqa, n2q" in ran.stderr

@@ -116,7 +116,7 @@ def test_three_series_from_three_senders_at_once(ctiqa_data: Path, tmp_path: Pat
     ]
     with (
         Orthanc(tmp_path / "orthanc") as own_archive,
-        RunningNode(tmp_path / "node", [("a", own_archive.peer)]) as node,
+        RunningNode(tmp_path / "node", [("a", own_archive.peer)], worker={"assessors": ["noise_level", "snr"]}) as node,
     ):
         peer = node.peer
         with ThreadPoolExecutor(3) as senders:

@@ -27,6 +27,11 @@ def test_the_wheel_holds_migrations_configuration_and_weights(tmp_path: Path) ->
         "ctiqa_models/n2q/weights/n2q.safetensors",
         "ctiqa_models/n2q/recipe.yaml",
         "ctiqa_models/trunk/weights/trunk.safetensors",
+        "ctiqa_models/tfkt/weights/tfkt.safetensors",
+        "ctiqa_models/tfkt/recipe.yaml",
+        "ctiqa_models/chest_ctiqa/weights/chest_ctiqa.safetensors",
+        "ctiqa_models/chest_ctiqa/recipe.yaml",
+        "ctiqa_models/data/split.yaml",
     }
     assert expected <= names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"ctiqa_node", "ctiqa_models"}

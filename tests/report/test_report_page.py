@@ -209,3 +209,10 @@ def test_the_headline_takes_the_three_weightiest_values_and_details_come_last_in
     titles = [row.title for row in table_rows(everything)]
     assert titles[:2] == ["TFKT score", "Chest CT-IQA score"]
     assert titles[-2:] == ["TFKT spread", "N2Q spread"]
+
+
+def test_a_class_that_follows_by_a_rule_stands_without_a_probability(report):
+    certain = replace(report.models[0].classifications[0], name="chest_ctiqa_grade", label="good", probability=1.0)
+    models = (replace(report.models[0], classifications=(certain,)),)
+    rows = {row.title: row.value for row in table_rows(replace(report, models=models))}
+    assert rows["Chest CT-IQA grade"] == "good"

@@ -130,7 +130,7 @@ def value_lines(model: ModelResult) -> Iterator[tuple[str, str]]:
         yield title, codes.value_text(measurement.name, measurement.value, measurement.unit)
     for name in dict.fromkeys(c.name for c in model.classifications):
         likeliest = max((c for c in model.classifications if c.name == name), key=lambda c: c.probability)
-        yield codes.evaluation_title(name), f"{likeliest.label} ({100 * likeliest.probability:.0f} % likely)"
+        yield codes.evaluation_title(name), codes.class_text(likeliest.label, likeliest.probability)
 
 
 def values_in_short(models: Sequence[ModelResult]) -> str:

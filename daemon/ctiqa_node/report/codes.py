@@ -291,6 +291,11 @@ def class_code(name: str, label: str) -> Code:
     return private_code(f"{name} {label}", label)
 
 
+def class_text(label: str, probability: float) -> str:
+    """A class for people, with its probability; one that follows from a number by a rule is certain and stands alone."""
+    return label if probability == 1 else f"{label} ({100 * probability:.0f} % likely)"
+
+
 def model_title(name: str) -> str:
     """A model's name for people."""
     return _MODEL_TITLES.get(name) or words(name)

@@ -77,8 +77,11 @@ def _value_row(m: ReportedMeasurement) -> Row:
 
 
 def _class_row(name: str, best: ReportedClassification) -> Row:
-    value = f"{best.label} ({100 * best.probability:.0f} % likely)"
-    return Row(table.evaluation_title(name), value, table.EVALUATION_READINGS.get(name, ""))
+    return Row(
+        table.evaluation_title(name),
+        table.class_text(best.label, best.probability),
+        table.EVALUATION_READINGS.get(name, ""),
+    )
 
 
 def slice_title(report: Report, notable: NotableSlice) -> str:
@@ -144,7 +147,7 @@ def _decisions(model: ReportedModel) -> Iterator[tuple[str, ReportedClassificati
 
 
 def _class_text(name: str, best: ReportedClassification) -> str:
-    return f"{table.evaluation_title(name).lower()} {best.label} ({100 * best.probability:.0f} % likely)"
+    return f"{table.evaluation_title(name).lower()} {table.class_text(best.label, best.probability)}"
 
 
 def _left_out(report: Report) -> Iterator[str]:
