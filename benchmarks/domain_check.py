@@ -111,7 +111,7 @@ def photographs(folder: Path) -> list[FloatArray]:
 
 
 def held_out_slices(folder: Path) -> Iterator[Case]:
-    """All slices of a held-out patient are one volume, if they are of one size."""
+    """Each slice is a volume of its own: those of one patient lie far apart."""
     with tempfile.TemporaryDirectory() as made:
         for source in track(sorted(folder.glob("*.dcm")), description="converting"):
             if is_held_out(str(pydicom.dcmread(source, specific_tags=["PatientID"]).PatientID)):
@@ -175,7 +175,9 @@ def mean_of(tallies: Sequence[Tally]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Show who refuses strangers and accepts unseen trunks.")
     parser.add_argument("data", type=Path, help="the folder of real data (CTIQA_DATA)")
-    parser.add_argument("--only", nargs="*", help="these assessors of the catalog; default: all that ship")
+    parser.add_argument(
+        "--only", nargs="*", help="these assessors of the catalog (none: the gate alone); default: all that ship"
+    )
     parser.add_argument("--seeds", type=int, default=12, help="strangers of each kind")
     arguments = parser.parse_args()
     judges = [by_trunk_gate(), *map(by_assessor, catalog.assessors("cpu", arguments.only))]

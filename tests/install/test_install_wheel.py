@@ -26,6 +26,7 @@ def test_the_wheel_holds_migrations_configuration_and_weights(tmp_path: Path) ->
         "ctiqa_node/migrations/versions/0001_first_tables.py",
         "ctiqa_models/n2q/weights/n2q.safetensors",
         "ctiqa_models/n2q/recipe.yaml",
+        "ctiqa_models/trunk/weights/trunk.safetensors",
     }
     assert expected <= names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"ctiqa_node", "ctiqa_models"}

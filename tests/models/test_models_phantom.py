@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.ndimage import binary_erosion
 
 from ctiqa_models.api import FloatArray, HuVolume
 from ctiqa_models.classical import NoiseLevel
+from ctiqa_models.simulation.noise_power import noise_power_spectrum, towards
 from ctiqa_models.simulation.phantom import anatomy
 from ctiqa_models.simulation.series import PADDING_HU, Scan, simulate_series
 
@@ -161,6 +163,17 @@ def test_shoulders_are_noisier_unless_the_tube_current_follows_the_patient(noise
     )
     assert fixed[SHOULDERS] > 1.3 * fixed[HEART]
     assert np.ptp(modulated) / modulated.mean() < 0.6 * np.ptp(fixed) / fixed.mean()
+
+
+def test_noise_streaks_through_the_shoulders_more_than_through_the_abdomen(noiseless: HuVolume) -> None:
+    """Few photons pass from side to side there, so that the noise runs along x and varies along y."""
+    low = simulate_series(seed=3, slices=SLICES, size=SIZE, scan=Scan(dose_fraction=0.1))
+    noise = torch.from_numpy(low.hu - noiseless.hu)[:, 32:-32, 32:-32].double()
+    streaks = [
+        towards(spectrum, math.pi / 2) / towards(spectrum, 0.0)
+        for spectrum in (noise_power_spectrum(noise[one : one + 1], 400 / SIZE) for one in (SHOULDERS, ABDOMEN))
+    ]
+    assert streaks[0] > 1.5 * streaks[1] > 2.0
 
 
 def test_one_slice_can_be_spoilt(scanned: HuVolume, noiseless: HuVolume) -> None:

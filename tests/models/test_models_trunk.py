@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pydicom
+import pydicom.data
 import pytest
 import torch
 from pydicom.pixels.processing import apply_rescale
@@ -103,6 +108,46 @@ def test_a_gate_fitted_on_few_patients_knows_others_and_refuses_a_head(tmp_path:
     head = stranger(Kind.HEAD, 1, slices=1)
     assert _distance(head.hu[0], 256 * head.spacing_mm[1], gate) > 1
     assert _distance(anatomy(600, 1, 256, FIELD_MM)[0], gate=gate) < 2
+
+
+def _shipped_with_pydicom(name: str) -> tuple[FloatArray, float]:
+    """The square part of a picture among pydicom's own files, and its field of view in mm."""
+    dataset = pydicom.dcmread(Path(pydicom.data.__file__).parent / "test_files" / name)
+    hu = apply_rescale(dataset.pixel_array, dataset).astype(np.float32)
+    side = min(hu.shape)
+    return hu[:side, :side], float(dataset.PixelSpacing[0]) * side
+
+
+def _mr_shipped_with_matplotlib() -> tuple[FloatArray, float]:
+    file = Path(mpl.get_data_path()) / "sample_data" / "s1045.ima.gz"
+    return np.frombuffer(gzip.decompress(file.read_bytes()), ">u2").reshape(256, 256).astype(np.float32), 256.0
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(partial(_shipped_with_pydicom, "693_J2KI.dcm"), id="head CT, above the eyes"),
+        pytest.param(partial(_shipped_with_pydicom, "J2K_pixelrep_mismatch.dcm"), id="head CT, base of the skull"),
+        pytest.param(partial(_shipped_with_pydicom, "CT_small.dcm"), id="a vertebra that fills the picture"),
+        pytest.param(partial(_shipped_with_pydicom, "examples_overlay.dcm"), id="MR of the abdomen"),
+        pytest.param(_mr_shipped_with_matplotlib, id="MR of the head, from the side"),
+    ],
+)
+@pytest.mark.parametrize("level", [0.0, -1024.0])
+@pytest.mark.parametrize("field_of_view_mm", [None, FIELD_MM])
+def test_real_strangers_are_refused_at_their_own_size_and_at_a_trunks(
+    read: Callable[[], tuple[FloatArray, float]], level: float, field_of_view_mm: float | None
+) -> None:
+    hu, own_mm = read()
+    matrix = to_matrix(torch.from_numpy(hu + level)[None])[0].numpy()
+    assert _distance(matrix, field_of_view_mm or own_mm) > 1.2
+
+
+@pytest.mark.data
+def test_the_slice_of_the_transfer_syntaxes_is_a_trunk(ctiqa_data: Path) -> None:
+    dataset = pydicom.dcmread(ctiqa_data / "transfer_syntaxes" / "CTImage.dcm")
+    hu = torch.from_numpy(apply_rescale(dataset.pixel_array, dataset).astype(np.float32))[None]
+    assert _distance(to_matrix(hu)[0].numpy(), float(dataset.PixelSpacing[0]) * 512) <= 1
 
 
 @pytest.mark.data
