@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,7 @@ SIMULATION = "simulation"
 """Instead of a folder: phantoms."""
 
 ASKED = "asked.json"
+FINISHED = "finished.json"
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.csv"
 
@@ -76,13 +78,15 @@ class EvaluationJob:
     model: str
     given: Given
     work: Path
-    """For what is made of the data; may be used again."""
+    """For what is made of the data; may be used again, and may be a training's folder."""
     weights: Path | None = None
     against: tuple[str, ...] = ()
     form: str = "text"
     device: str = "auto"
     processes: int = 1
     resamples: int = 1000
+    width: int = 160
+    """Columns of the terminal, for text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,34 +100,60 @@ class SeriesFeatures:
 
 
 def train(job: TrainingJob, tell: Tell) -> Trained:
-    """Train, or go on with a training that was stopped in the same folder.
+    """Train, or go on with a training that was stopped in the same folder; one that is finished is told again.
 
     `tell` gets each sentence about data that are left out. Raises Rejected when the data, the recipe or the folder
     cannot be used, and OSError when a file cannot.
     """
-    from ctiqa_models.training.request import TrainRequest
-
     with _refusals():
         _require_device(job.device)
-        _require_same_job(job)
+        asked = _asked(job)
+        before = _read(job.out / ASKED)
+        other = [name for name in asked if before and before.get(name) != asked[name]]
+        if other:
+            raise Rejected(
+                f"{job.out} holds a training with another {' and '.join(other)} ({ASKED} tells); choose another --out."
+            )
         sources = sources_of(job.given, job.out / "data", job.processes, tell)
-        request = TrainRequest(sources, job.out, job.recipe, job.device, job.processes)
-        made: WeightsFile = import_module(f"ctiqa_models.{PACKAGES[job.model]}.train").run(request)
-    return Trained(made.path, made.sha256, tuple(sorted(job.out.rglob(LOG))))
+        _write(job.out / ASKED, asked)
+        return _finished(job.out) or _train(job, sources)
+
+
+def _train(job: TrainingJob, sources: Sources) -> Trained:
+    from ctiqa_models.training.request import TrainRequest
+
+    request = TrainRequest(sources, job.out, job.recipe, job.device, job.processes)
+    made: WeightsFile = import_module(f"ctiqa_models.{PACKAGES[job.model]}.train").run(request)
+    _write(job.out / FINISHED, {"weights": made.path.name, "sha256": made.sha256})
+    return Trained(made.path, made.sha256, _logs(job.out))
+
+
+def _finished(out: Path) -> Trained | None:
+    """What an earlier call finished, if it is still there as it was."""
+    from ctiqa_models.weights import sha256_of
+
+    kept = _read(out / FINISHED)
+    weights = out / str(kept.get("weights"))
+    if not kept or not weights.is_file() or sha256_of(weights) != kept["sha256"]:
+        return None
+    return Trained(weights, str(kept["sha256"]), _logs(out))
+
+
+def _logs(out: Path) -> tuple[Path, ...]:
+    return tuple(sorted(out.rglob(LOG)))
 
 
 def evaluate(job: EvaluationJob, tell: Tell) -> str:
     """Measure, and answer with the tables in the form that was asked for; raises as `train` does."""
-    from ctiqa_models.evaluation.render import FORMATS
+    from ctiqa_models.evaluation.render import FORMATS, as_text
     from ctiqa_models.training.request import EvaluateRequest
 
     with _refusals():
         _require_device(job.device)
         sources = sources_of(job.given, job.work / "data", job.processes, tell)
-        request = EvaluateRequest(
-            sources, job.weights, job.against, job.work / "cache", job.device, job.processes, job.resamples
-        )
-        return FORMATS[job.form](import_module(f"ctiqa_models.{PACKAGES[job.model]}.evaluate").run(request))
+        request = EvaluateRequest(sources, job.weights, job.against, job.work, job.device, job.processes, job.resamples)
+        tables = import_module(f"ctiqa_models.{PACKAGES[job.model]}.evaluate").run(request)
+    return as_text(tables, job.width) if job.form == "text" else FORMATS[job.form](tables)
 
 
 def calibrate(scores: Sequence[tuple[str, str, float]], features: Mapping[str, SeriesFeatures]) -> Calibration:
@@ -167,14 +197,14 @@ def sources_of(given: Given, work: Path, processes: int, tell: Tell) -> Sources:
     if not given.data:
         raise Rejected("There are no data; give --data a folder, or the word simulation.")
     found: list[tuple[Kind, Path]] = []
-    for number, text in enumerate(given.data, 1):
+    for text in dict.fromkeys(given.data):
         if text == SIMULATION:
             found.append((Kind.SLICES, _phantoms(given, work, processes)))
             continue
         kind, folder = kind_of(Path(text)), Path(text)
         tell(f"{folder}: {kind}.")
         if kind is Kind.DICOM:
-            kind, folder = Kind.SLICES, _from_dicom(folder.resolve(), work / f"dicom-{number:02d}", tell)
+            kind, folder = Kind.SLICES, _from_dicom(folder.resolve(), work, tell)
         found.append((kind, folder))
     return gather(found, work)
 
@@ -187,14 +217,15 @@ def _phantoms(given: Given, work: Path, processes: int) -> Path:
     return folder
 
 
-def _from_dicom(folder: Path, made: Path, tell: Tell) -> Path:
+def _from_dicom(folder: Path, work: Path, tell: Tell) -> Path:
     """Training slices of a folder of DICOM files; `source.json` is written last and says that they are all there."""
     from ctiqa_models.data.slices import TrainingSlice, write_slice
     from ctiqa_node.training_slices import read_dicom_folder
 
     told: list[str] = []
+    made = work / f"dicom-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
     source = made / "source.json"
-    if source.is_file() and json.loads(source.read_text(encoding="utf-8"))["folder"] == str(folder):
+    if _read(source).get("folder") == str(folder):
         return made
     made.mkdir(parents=True, exist_ok=True, mode=0o700)
     for old in made.glob("*.npz"):
@@ -210,29 +241,27 @@ def _from_dicom(folder: Path, made: Path, tell: Tell) -> Path:
             kept = TrainingSlice(one.hu, one.spacing_mm, one.patient, one.kernel, one.thickness_mm)
             write_slice(made / f"{number:05d}-{index:03d}.npz", kept)
         count += len(slices)
-    content = {"folder": str(folder), "slices": count, "told": told}
-    source.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _write(source, {"folder": str(folder), "slices": count, "told": told})
     return made
 
 
-def _require_same_job(job: TrainingJob) -> None:
-    """Refuse to go on in a folder with another recipe or other data: the result would be of neither."""
+def _asked(job: TrainingJob) -> dict[str, object]:
+    """What makes a training what it is: to go on with other data or another recipe would give weights of neither."""
     recipe = f"shipped with {__version__}"
     if job.recipe is not None:
         recipe = hashlib.sha256(job.recipe.read_bytes()).hexdigest()
     data = [text if text == SIMULATION else str(Path(text).resolve()) for text in job.given.data]
-    asked = {"model": job.model, "recipe": recipe, "data": data, "phantoms": job.given.phantoms}
-    job.out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = job.out / ASKED
-    if not file.exists():
-        file.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-        return
-    before = json.loads(file.read_text(encoding="utf-8"))
-    other = [name for name in asked if before.get(name) != asked[name]]
-    if other:
-        raise Rejected(
-            f"{job.out} holds a training with another {' and '.join(other)} ({file} tells); choose another --out."
-        )
+    return {"model": job.model, "recipe": recipe, "data": data, "phantoms": job.given.phantoms}
+
+
+def _read(file: Path) -> dict[str, object]:
+    """A JSON file that this module wrote; empty when there is none."""
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def _write(file: Path, content: Mapping[str, object]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _require_device(device: str) -> None:
@@ -245,10 +274,14 @@ def _require_device(device: str) -> None:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """The models complain of data, recipes and weights with ValueError and WeightsError: both are sentences."""
+    """The models complain of data, recipes and weights with ValueError and WeightsError: both are sentences.
+
+    What they print meanwhile, progress bars, goes to standard error; standard output is for the result.
+    """
     from ctiqa_models.weights import WeightsError
 
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except (ValueError, WeightsError) as error:
         raise Rejected(str(error)) from error

@@ -31,7 +31,7 @@ class ReaderScore:
 
 
 def read_scores(file: Path) -> list[ReaderScore]:
-    """The rows of a CSV with the columns series, reader and score, separated by commas or semicolons.
+    """The rows of a CSV with the columns series, reader and score, as spreadsheets of any language write it.
 
     Raises Rejected with the line: columns are missing or unknown, a series is no UID, a reader is not named, a score
     is no number from 1 to 10, or there are no rows; OSError when the file cannot be read.
@@ -62,7 +62,7 @@ def _row(cells: dict[str | None, str | None], where: str) -> ReaderScore:
     if not reader:
         raise Rejected(f"{where}: the reader is not named.")
     try:
-        score = float(text)
+        score = float(text.replace(",", "."))
     except ValueError:
         score = math.nan
     if not LOWEST <= score <= HIGHEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,4 +84,17 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(narrow, path, metadata=dict(metadata))
+    _sort_header(path)
     return WeightsFile(path, sha256_of(path))
+
+
+def _sort_header(path: Path) -> None:
+    """Put the header's keys in order: safetensors shuffles them, and the same weights would never hash alike.
+
+    The file is the header's length (8 bytes, little-endian), the header in JSON, padded with spaces, and the numbers.
+    """
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:start]), sort_keys=True, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[start:])

@@ -199,6 +199,9 @@ def test_several_folders_of_slices_become_one_and_a_data_set_may_stand_once(tmp_
     assert sources.slices is not None
     assert [read_slice(file).patient for file in slice_files(sources.slices)] == ["one", "two"]
     assert gather(found[:1], tmp_path / "work").slices == (tmp_path / "one").resolve()
+    other = gather(found[1::-1], tmp_path / "work").slices  # in the same work folder, and not mixed with it
+    assert other is not None
+    assert [read_slice(file).patient for file in slice_files(other)] == ["two", "one"]
     with pytest.raises(ValueError, match="KADID-10k was given more than once"):
         gather([*found, (Kind.KADID, kadid)], tmp_path / "work")
     with pytest.raises(ValueError, match="which the models do not read"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import torch
 from ctiqa_models import catalog
 from ctiqa_models.api import Assessment, HuVolume, Status
 from ctiqa_models.n2q.assess import N2q
-from ctiqa_models.simulation.dose import ReferenceScanner, noise_image
+from ctiqa_models.n2q.network import DOSE_CLASSES
+from ctiqa_models.n2q.scanner import full_dose_mas
+from ctiqa_models.simulation.dose import REFERENCE_SCANNER, noise_of_sinogram, project
+from ctiqa_models.simulation.phantom import anatomy
 
-_SPACING = (3.0, 1.5, 1.5)
-_SIZE = 256
-# A fifth of the photons: coarse pixels catch more of them, and this restores the noise of a 512 matrix brought to 256.
-_SCANNER = ReferenceScanner(photons_per_mas=2500)
+_SIZE = 512
+_SPACING = (3.0, 0.75, 0.75)
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +28,33 @@ def n2q() -> N2q:
     return N2q(catalog.N2Q_WEIGHTS, device="cpu")
 
 
-def _body(half_height_mm: float = 110.0, half_width_mm: float = 160.0) -> npt.NDArray[np.float32]:
-    """Soft tissue of 40 HU with a spine, two kidneys and fat under the skin, in air."""
-    axis = (np.arange(_SIZE) - (_SIZE - 1) / 2) * _SPACING[1]
-    y, x = axis[:, None], axis[None, :]
-    hu = np.full((_SIZE, _SIZE), -1000.0, dtype=np.float32)
-    hu[(y / half_height_mm) ** 2 + (x / half_width_mm) ** 2 < 1] = -90.0
-    hu[(y / (half_height_mm - 15)) ** 2 + (x / (half_width_mm - 15)) ** 2 < 1] = 40.0
-    hu[(y - 60) ** 2 + x**2 < 18**2] = 300.0
-    hu[(y - 35) ** 2 + (np.abs(x) - 60) ** 2 < 25**2] = 120.0
-    return hu
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    """A drawn abdomen that training did not see, and the reference scanner's full-dose noise; HU [z, 512, 512]."""
+
+    clean: npt.NDArray[np.float32]
+    noise: npt.NDArray[np.float32]
+
+    def series(self, slices: int, dose: float) -> HuVolume:
+        order = np.arange(slices) % len(self.clean)
+        return HuVolume(self.clean[order] + self.noise[order] / np.float32(dose**0.5), _SPACING)
 
 
-def _series(slices: int, dose: float, body: npt.NDArray[np.float32] | None = None) -> HuVolume:
-    clean = torch.from_numpy(np.stack([_body() if body is None else body] * slices))
-    noise = noise_image(clean, _SPACING[1], dose, torch.Generator().manual_seed(1), scanner=_SCANNER)
-    return HuVolume((clean + noise).numpy(), _SPACING)
+@pytest.fixture(scope="module")
+def patient() -> _Patient:
+    clean = anatomy(seed=1234, slices=2, size=_SIZE, field_of_view_mm=_SIZE * _SPACING[1], slice_mm=90.0)[:1]
+    sinogram, geometry = project(torch.from_numpy(clean), _SPACING[1])
+    dose = full_dose_mas(sinogram[0], geometry) / REFERENCE_SCANNER.full_mas
+    generator = torch.Generator().manual_seed(1)
+    noise = noise_of_sinogram(sinogram.expand(2, -1, -1), geometry, dose, generator)
+    return _Patient(np.repeat(clean, 2, axis=0), noise.numpy())
+
+
+def _ellipse(half_height_mm: float, half_width_mm: float) -> npt.NDArray[np.float32]:
+    """Soft tissue of 40 HU in air, 256×256 pixels of 1.5 mm."""
+    axis = (np.arange(256) - 127.5) * 1.5
+    inside = (axis[:, None] / half_height_mm) ** 2 + (axis[None, :] / half_width_mm) ** 2 < 1
+    return np.where(inside, 40.0, -1000.0).astype(np.float32)
 
 
 def _assess(n2q: N2q, volume: HuVolume) -> Assessment:
@@ -53,14 +66,14 @@ def _quality(assessment: Assessment) -> float:
     return next(m.value for m in assessment.measurements if m.name == "n2q_quality" and m.slice_index is None)
 
 
-def test_less_dose_is_less_quality(n2q: N2q) -> None:
-    qualities = [_quality(_assess(n2q, _series(2, dose))) for dose in (1.0, 0.5, 0.25, 0.1, 0.05)]
+def test_less_dose_is_less_quality(n2q: N2q, patient: _Patient) -> None:
+    qualities = [_quality(_assess(n2q, patient.series(2, dose))) for dose in (1.0, 0.5, 0.25, 0.1, 0.05)]
     assert all(better > worse for better, worse in pairwise(qualities)), qualities
 
 
-def test_an_assessment_holds_slices_series_classes_and_maps(n2q: N2q) -> None:
+def test_an_assessment_holds_slices_series_classes_and_maps(n2q: N2q, patient: _Patient) -> None:
     shares: list[float] = []
-    assessment = n2q.assess(_series(11, 0.25), shares.append)
+    assessment = n2q.assess(patient.series(11, 0.25), shares.append)
     per_slice = [m for m in assessment.measurements if m.slice_index is not None]
     assert [m.slice_index for m in per_slice] == list(range(11))
     values = [m.value for m in per_slice]
@@ -75,8 +88,20 @@ def test_an_assessment_holds_slices_series_classes_and_maps(n2q: N2q) -> None:
     assert shares == sorted(shares)
 
 
-def test_the_five_dose_classes_come_with_the_likeliest_first(n2q: N2q) -> None:
-    classes = _assess(n2q, _series(1, 0.05)).classifications
+def test_how_far_the_quality_hangs_on_the_patients_side_is_told(n2q: N2q, patient: _Patient) -> None:
+    series = {m.name: m.value for m in _assess(n2q, patient.series(2, 0.25)).measurements if m.slice_index is None}
+    assert 0 < series["n2q_uncertainty"] < 0.05
+
+
+def test_the_dose_on_the_reference_scanner_is_right_or_next_to_it(n2q: N2q, patient: _Patient) -> None:
+    for index, dose in enumerate(DOSE_CLASSES):
+        likeliest = _assess(n2q, patient.series(2, dose)).classifications[0].label
+        near = [f"{share:.0%}".replace("%", " %") for share in DOSE_CLASSES[max(0, index - 1) : index + 2]]
+        assert likeliest in near
+
+
+def test_the_five_dose_classes_come_with_the_likeliest_first(n2q: N2q, patient: _Patient) -> None:
+    classes = _assess(n2q, patient.series(1, 0.05)).classifications
     assert {found.label for found in classes} == {"5 %", "10 %", "25 %", "50 %", "75 %"}
     probabilities = [found.probability for found in classes]
     assert probabilities == sorted(probabilities, reverse=True)
@@ -84,32 +109,31 @@ def test_the_five_dose_classes_come_with_the_likeliest_first(n2q: N2q) -> None:
     assert {found.name for found in classes} == {"n2q_dose"}
 
 
-def test_the_map_agrees_with_the_number(n2q: N2q) -> None:
-    assessment = _assess(n2q, _series(1, 0.25))
+def test_the_map_agrees_with_the_number(n2q: N2q, patient: _Patient) -> None:
+    assessment = _assess(n2q, patient.series(1, 0.25))
     assert assessment.maps is not None
     inside = assessment.maps.values[0][70:186, 60:196] / 255
     assert float(inside.mean()) == pytest.approx(_quality(assessment), abs=0.15)
 
 
-def test_the_same_volume_gives_the_same_numbers(n2q: N2q) -> None:
-    volume = _series(3, 0.5)
+def test_the_same_volume_gives_the_same_numbers(n2q: N2q, patient: _Patient) -> None:
+    volume = patient.series(3, 0.5)
     first, second = _assess(n2q, volume), _assess(n2q, volume)
     assert first.measurements == second.measurements
     assert first.classifications == second.classifications
 
 
-def test_a_slice_is_judged_the_same_alone_and_among_others(n2q: N2q) -> None:
-    volume = _series(10, 0.5)
+def test_a_slice_is_judged_the_same_alone_and_among_others(n2q: N2q, patient: _Patient) -> None:
+    volume = patient.series(10, 0.5)
     together = [m.value for m in _assess(n2q, volume).measurements if m.slice_index == 9]
     alone = _quality(_assess(n2q, HuVolume(volume.hu[9:], _SPACING)))
     assert together == pytest.approx([alone], abs=1e-5)
 
 
-def test_a_512_matrix_and_padding_are_fine(n2q: N2q) -> None:
-    volume = _series(1, 0.5)
-    fine = np.repeat(np.repeat(volume.hu, 2, axis=1), 2, axis=2)
-    fine[:, :20] = -3024.0
-    assert 0 < _quality(_assess(n2q, HuVolume(fine, (3.0, 0.75, 0.75)))) < 1
+def test_a_256_matrix_and_padding_are_fine(n2q: N2q, patient: _Patient) -> None:
+    coarse = patient.series(1, 0.5).hu.reshape(1, 256, 2, 256, 2).mean(axis=(2, 4))
+    coarse[:, :10] = -3024.0
+    assert 0 < _quality(_assess(n2q, HuVolume(coarse, (3.0, 1.5, 1.5)))) < 1
 
 
 @pytest.mark.parametrize(
@@ -118,15 +142,15 @@ def test_a_512_matrix_and_padding_are_fine(n2q: N2q) -> None:
         (np.full((4, 64, 64), -1000, dtype=np.float32), "no body"),
         (np.full((4, 64, 64), np.nan, dtype=np.float32), "no body"),
         (np.full((4, 256, 256), 40, dtype=np.float32), "cm²"),
-        (np.tile(_body(80, 60), (4, 1, 1)), "cm²"),
-        (np.tile(_body(), (4, 1, 1)), "the noise in soft tissue is 0 HU"),
+        (np.tile(_ellipse(80, 60), (4, 1, 1)), "cm²"),
+        (np.tile(_ellipse(110, 160), (4, 1, 1)), "the noise in soft tissue is 0 HU"),
     ],
     ids=["air", "not a number", "constant", "as narrow as a head", "body without noise"],
 )
 def test_what_training_never_saw_is_not_scored_and_the_reason_told(
     n2q: N2q, hu: npt.NDArray[np.float32], words: str
 ) -> None:
-    assessment = _assess(n2q, HuVolume(hu, _SPACING))
+    assessment = _assess(n2q, HuVolume(hu, (3.0, 1.5, 1.5)))
     assert assessment.status is Status.NOT_SCORED
     assert assessment.reason is not None
     assert words in assessment.reason
@@ -135,22 +159,22 @@ def test_what_training_never_saw_is_not_scored_and_the_reason_told(
     assert assessment.maps is None
 
 
-def test_more_noise_than_in_training_is_not_scored(n2q: N2q) -> None:
-    assessment = _assess(n2q, _series(1, 0.01))
+def test_more_noise_than_in_training_is_not_scored(n2q: N2q, patient: _Patient) -> None:
+    assessment = _assess(n2q, patient.series(1, 0.01))
     assert assessment.status is Status.NOT_SCORED
     assert assessment.reason is not None
     assert "the noise in soft tissue is" in assessment.reason
 
 
-def test_slices_that_are_not_square_are_not_scored(n2q: N2q) -> None:
+def test_slices_that_are_not_square_are_not_scored(n2q: N2q, patient: _Patient) -> None:
     assessment = _assess(n2q, HuVolume(np.zeros((2, 64, 128), dtype=np.float32), _SPACING))
     assert assessment.status is Status.NOT_SCORED
     assert assessment.reason is not None
     assert "square" in assessment.reason
 
 
-def test_one_odd_slice_is_left_out_and_named(n2q: N2q) -> None:
-    volume = _series(5, 0.5)
+def test_one_odd_slice_is_left_out_and_named(n2q: N2q, patient: _Patient) -> None:
+    volume = patient.series(5, 0.5)
     volume.hu[2] = -1000.0
     assessment = _assess(n2q, volume)
     assert assessment.status is Status.SCORED

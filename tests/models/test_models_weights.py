@@ -27,6 +27,16 @@ def test_what_was_saved_comes_back(some_file: WeightsFile) -> None:
     assert loaded.tensors["count"].item() == 3
 
 
+def test_the_same_weights_and_words_always_hash_alike(tmp_path: Path) -> None:
+    tensors = {f"layer{index}.weight": torch.full((3, 2), float(index)) for index in range(8)}
+    words = {f"key{index}": "größer" * index for index in range(12)}
+    hashes = {weights.save(tmp_path / f"{index}.safetensors", tensors, words).sha256 for index in range(6)}
+    assert len(hashes) == 1
+    loaded = weights.load(WeightsFile(tmp_path / "0.safetensors", hashes.pop()))
+    assert loaded.metadata == words
+    assert all(torch.equal(loaded.tensors[name], tensors[name]) for name in tensors)
+
+
 def test_kernels_are_kept_in_half_precision(some_file: WeightsFile) -> None:
     values = weights.load(some_file).tensors["kernel"]
     assert torch.equal(values, values.half().float())

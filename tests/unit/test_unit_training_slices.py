@@ -115,3 +115,13 @@ def test_slices_that_were_half_made_are_made_again(folder: Path, tmp_path: Path)
 def test_without_data_nothing_begins(tmp_path: Path) -> None:
     with pytest.raises(Rejected, match="give --data a folder"):
         sources_of(Given(()), tmp_path, processes=1, tell=lambda _: None)
+
+
+@pytest.mark.data
+def test_a_real_series_becomes_slices_in_hounsfield_units(ctiqa_data: Path) -> None:
+    ((slices,), _) = read(ctiqa_data / "series" / "abdomen-siemens-b30s")
+    assert len(slices) == 18
+    assert {(one.kernel, one.thickness_mm, one.hu.shape) for one in slices} == {("B30s", 3.0, (512, 512))}
+    assert 0.6 < slices[0].spacing_mm < 0.7
+    liver_or_fat = [float(np.median(one.hu[one.hu > -300])) for one in slices]
+    assert all(-110 < value < 100 for value in liver_or_fat)

@@ -136,7 +136,7 @@ def _show(result: CalibrationResult) -> None:
     if result.stored_in is None:
         console.say("Not stored.")
     else:
-        console.say(f"Stored in {result.stored_in}, with the SHA-256 of the scores, {result.data_sha256}.")
+        console.say(f"Stored in {result.stored_in}, with the SHA-256 of scores and features, {result.data_sha256}.")
         console.say("It holds once the node is restarted.")
 
 

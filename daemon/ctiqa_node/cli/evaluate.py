@@ -22,7 +22,9 @@ def evaluate(
     data: Data,
     weights: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Weights of `train`. Default: those that ship."),
+        typer.Option(
+            exists=True, metavar="FILE", help="Weights of `train`, or a folder of some. Default: those that ship."
+        ),
     ] = None,
     against: Annotated[
         list[str] | None,
@@ -67,7 +69,10 @@ def evaluate(
     given = Given(tuple(data), phantoms)
     with TemporaryDirectory(prefix="ctiqa-") as passing:
         work = cache or Path(passing)
-        job = EvaluationJob(model, given, work, weights, tuple(against or ()), form, device, processes, resamples)
+        job = EvaluationJob(
+            model, given, work, weights, tuple(against or ()), form, device, processes, resamples,
+            width=console.WIDTH_WITHOUT_TERMINAL if out else console.out().width,
+        )  # fmt: skip
         _write(_evaluate(job), out)
 
 

@@ -137,7 +137,8 @@ def ls(context: typer.Context, as_json: AsJson = False) -> None:
         table = console.table(None, "Model", "Called", "Written by", "Imported from", "Imported", "Weights")
         for one in found:
             imported = one.installed_at.replace("T", " ")[:19]
-            console.row(table, one.model, one.label, one.architecture, one.source_file, imported, one.sha256[:12])
+            writer = "this site's training" if one.architecture == one.model else one.architecture
+            console.row(table, one.model, one.label, writer, one.source_file, imported, one.sha256[:12])
         console.out().print(table)
     else:
         console.say("No weights were imported. `ctiqa-node model import` does so.")

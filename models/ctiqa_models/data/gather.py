@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,11 +24,11 @@ def gather(found: Sequence[tuple[Kind, Path]], work: Path) -> Sources:
     if Kind.DICOM in folders:
         raise ValueError(f"{folders[Kind.DICOM][0]} holds DICOM files, which the models do not read.")
     return Sources(
-        slices=_one(folders, Kind.SLICES, work / "slices"),
-        photos=_one(folders, Kind.PHOTOS, work / "photos"),
+        slices=_one(folders, Kind.SLICES, work),
+        photos=_one(folders, Kind.PHOTOS, work),
         kadid=_only(folders, Kind.KADID),
         ldctiqac=_only(folders, Kind.LDCTIQAC),
-        pairs=_one(folders, Kind.PAIRS, work / "pairs"),
+        pairs=_one(folders, Kind.PAIRS, work),
     )
 
 
@@ -38,10 +39,12 @@ def _only(folders: Mapping[Kind, list[Path]], kind: Kind) -> Path | None:
     return given[0] if given else None
 
 
-def _one(folders: Mapping[Kind, list[Path]], kind: Kind, joint: Path) -> Path | None:
+def _one(folders: Mapping[Kind, list[Path]], kind: Kind, work: Path) -> Path | None:
     given = folders.get(kind, [])
     if len(given) < 2:
         return given[0] if given else None
+    which = zlib.crc32("\n".join(map(str, given)).encode())  # other folders another time must not mix with these
+    joint = work / f"{kind.name.lower()}-{which:08x}"
     joint.mkdir(parents=True, exist_ok=True)
     for number, folder in enumerate(given, 1):
         for file in photo_files(folder) if kind is Kind.PHOTOS else slice_files(folder):

@@ -22,6 +22,7 @@ from ctiqa_models.evaluation.figures import Values
 
 PREFIX = "pyiqa:"
 _BATCH = 8
+_LONGEST = 60
 _ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-+.")
 _REFUSALS = (AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 """What pyiqa and what it loads weights with raise when a metric cannot be made or cannot score a picture."""
@@ -57,18 +58,6 @@ def metric(name: str, device: str = "auto") -> Metric:
     return Metric(name, lambda images: _score(model, images))
 
 
-def available(names: tuple[str, ...], device: str = "auto") -> tuple[list[Metric], dict[str, str]]:
-    """The metrics of these names that can be used, and the reason for each of the others."""
-    usable: list[Metric] = []
-    reasons: dict[str, str] = {}
-    for name in names:
-        try:
-            usable.append(metric(name, device))
-        except Unavailable as error:
-            reasons[name] = str(error)
-    return usable, reasons
-
-
 def _create(name: str, device: torch.device) -> Any:
     try:
         pyiqa = import_module("pyiqa")
@@ -79,8 +68,10 @@ def _create(name: str, device: torch.device) -> Any:
         known = set(pyiqa.list_models())
         if name in known:
             return pyiqa.create_metric(name, device=device)
+    except OSError as error:
+        raise Unavailable(f"its weights cannot be had: {_short(error)}") from error
     except _REFUSALS as error:
-        raise Unavailable(f"its weights or its code cannot be had: {_short(error)}") from error
+        raise Unavailable(f"it cannot be made: {_short(error)}") from error
     raise Unavailable(f"pyiqa {getattr(pyiqa, '__version__', '')} knows no such metric")
 
 
@@ -101,6 +92,7 @@ def _score(model: Any, images: FloatArray) -> Values:
 
 
 def _short(error: BaseException) -> str:
-    """The kind and the first line of an error, at most 80 characters."""
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    """The first line of an error's message (of URLError its reason), or its kind; at most 60 characters."""
+    lines = str(getattr(error, "reason", error)).splitlines()
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -31,7 +31,19 @@ def cell_text(cell: Cell) -> str:
         return cell
     if cell.low is None or cell.high is None:
         return _number(cell.value, 4)
-    return f"{_number(cell.value, 3)} [{_number(cell.low, 3)}–{_number(cell.high, 3)}]"
+    between = "–" if cell.low >= 0 else " to "  # a dash beside a minus sign cannot be read
+    return f"{_number(cell.value, 3)} [{_number(cell.low, 3)}{between}{_number(cell.high, 3)}]"
+
+
+def _texts(table: Table) -> list[tuple[str, ...]]:
+    """The cells of each row as they are read; in a table of counts alone, whole numbers."""
+    figures = [cell for row in table.rows for cell in row.cells if isinstance(cell, Figure)]
+    if any(one.value > 1 for one in figures) and all(one.low is None and one.value.is_integer() for one in figures):
+        return [
+            tuple(f"{cell.value:.0f}" if isinstance(cell, Figure) else cell_text(cell) for cell in row.cells)
+            for row in table.rows
+        ]
+    return [tuple(map(cell_text, row.cells)) for row in table.rows]
 
 
 def _number(value: float, decimals: int) -> str:
@@ -57,8 +69,8 @@ def _rich(table: Table) -> RichTable:
     for column in table.columns:
         made.add_column(Text(column), overflow="fold")
     made.add_column("Source", overflow="fold")
-    for row in table.rows:
-        made.add_row(*(Text(text) for text in (row.name, *map(cell_text, row.cells), row.source)))
+    for row, texts in zip(table.rows, _texts(table), strict=True):
+        made.add_row(*(Text(text) for text in (row.name, *texts, row.source)))
     return made
 
 
@@ -69,7 +81,7 @@ def as_markdown(tables: Sequence[Table]) -> str:
 
 def _markdown(table: Table) -> str:
     lines = [f"### {table.title}", "", _line(("", *table.columns, "source")), "| --- " * (len(table.columns) + 2) + "|"]
-    lines += [_line((row.name, *map(cell_text, row.cells), row.source)) for row in table.rows]
+    lines += [_line((row.name, *texts, row.source)) for row, texts in zip(table.rows, _texts(table), strict=True)]
     if table.notes:
         lines += ["", *(f"- {note}" for note in table.notes)]
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ctiqa_models.api import (
     Assessment,
@@ -19,20 +20,26 @@ from ctiqa_models.api import (
     Status,
 )
 from ctiqa_models.device import device_of
+from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.n2q.body import Anatomy, find_anatomy, measure
 from ctiqa_models.n2q.domain import Objection
-from ctiqa_models.n2q.evaluate import predict
-from ctiqa_models.n2q.network import DOSE_CLASSES, N2qNetwork
+from ctiqa_models.n2q.network import DOSE_CLASSES
+from ctiqa_models.n2q.predict import Seen, predict
 from ctiqa_models.n2q.preprocess import SIZE, to_matrix
 from ctiqa_models.n2q.release import read_release
+from ctiqa_models.n2q.variants import MapNetwork
 from ctiqa_models.plausible import LEAST_SHARE, Gate, finite_hu, odd_shape, why_not
 from ctiqa_models.weights import WeightsFile
 
 _CHUNK = 8
+_TURNED_SLICES = 8
+_TURNS: tuple[tuple[int, ...], ...] = ((0,), (1,), (0, 1))
+"""Axes of a slice [y, x] that are flipped, to see how much the quality hangs on how the patient lies."""
 _VERDICT = "are unlike the adult chests and abdomens that the model was trained on"
 _SUMMARY = (
     "Mean over soft tissue of the structural similarity to a full-dose slice that a U-Net predicts from the slice "
-    "alone (Noise2Quality, N2Q), and its dose class relative to a virtual reference scanner."
+    "alone (Noise2Quality, N2Q), and its dose class: the share of full dose at which a virtual reference scanner, "
+    "with exposure control and its standard kernel, would be as noisy."
 )
 
 
@@ -41,8 +48,12 @@ class _Findings:
     """What is known of a volume so far."""
 
     maps: npt.NDArray[np.uint8]
+    turned: frozenset[int]
+    """Indices of the slices that are also looked at flipped."""
     quality: dict[int, float] = field(default_factory=dict)
     doses: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    deviations: list[float] = field(default_factory=list)
+    """Of the quality of the turned slices over their flips."""
     objections: dict[int, Objection] = field(default_factory=dict)
 
 
@@ -50,24 +61,27 @@ class _Findings:
 class Equipment:
     """A network in evaluation mode, the gate before it, and how its results are called."""
 
-    network: N2qNetwork
+    network: MapNetwork
     channels: int
     gate: Gate
     identity: ModelIdentity
     verdict: str
     """What is said of the slices when most of them were left out."""
     has_dose_classes: bool = True
+    familiarity: Familiarity | None = None
+    """What the network's features are compared with; None when nobody knows what it was trained on."""
 
 
 class MapAssessor:
     """An N2Q network as an Assessor; NAME is that of its identity.
 
     Measures `NAME_quality` per slice and for the series (unit 1, 0–1: the predicted SSIM, averaged over the soft tissue
-    of the body) and `NAME_quality_spread` (standard deviation over slices); classifies `NAME_dose`, all five classes,
-    the likeliest first; paints `NAME_map`, 256×256, where slices that were left out stay 0.
+    of the body), `NAME_quality_spread` (standard deviation over slices) and `NAME_uncertainty` (standard deviation over
+    the flips of a slice, averaged over up to eight slices); classifies `NAME_dose`, all five classes, the likeliest
+    first; paints `NAME_map`, 256×256, where slices that were left out stay 0.
 
-    Slices to which the gate objects are left out; when fewer than half remain the volume is not scored. `device` is
-    "auto" (a GPU when there is one), "cpu", "cuda" or any other that torch knows.
+    Slices to which the gate objects, or whose features are unfamiliar, are left out; when fewer than half remain the
+    volume is not scored. `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that torch knows.
     """
 
     def __init__(self, equipment: Equipment, device: str = "auto") -> None:
@@ -87,7 +101,8 @@ class MapAssessor:
         reason = odd_shape(volume)
         if reason:
             return self._not_scored(reason)
-        findings = _Findings(np.zeros((count, SIZE, SIZE), dtype=np.uint8))
+        turned = frozenset(np.linspace(0, count - 1, min(count, _TURNED_SLICES)).round().astype(int).tolist())
+        findings = _Findings(np.zeros((count, SIZE, SIZE), dtype=np.uint8), turned)
         for start in range(0, count, _CHUNK):
             self._assess_chunk(volume, start, findings)
             progress(min(start + _CHUNK, count) / count)
@@ -109,19 +124,48 @@ class MapAssessor:
                 accepted[offset] = anatomy
         if not accepted:
             return
-        quality, doses = predict(self._network, hu[list(accepted)].to(self._device), self._equipment.channels)
-        findings.doses.extend(doses.cpu().numpy())
-        for (offset, anatomy), painted in zip(accepted.items(), quality.cpu().numpy(), strict=True):
-            findings.maps[start + offset] = np.rint(painted * 255)
-            findings.quality[start + offset] = float(painted[anatomy.tissue].mean())
+        places = [start + offset for offset in accepted]
+        self._judge(hu[list(accepted)].to(self._device), places, list(accepted.values()), findings)
+
+    def _judge(self, hu: torch.Tensor, places: list[int], anatomies: list[Anatomy], findings: _Findings) -> None:
+        """Send slices [z, 256, 256] through the network; `places` are their indices in the volume."""
+        seen = predict(self._network, hu, self._equipment.channels)
+        quality, doses = seen.quality.cpu().numpy(), seen.doses.cpu().numpy()
+        for row, (place, anatomy, stranger) in enumerate(zip(places, anatomies, self._strangers(seen), strict=True)):
+            if stranger:
+                findings.objections[place] = stranger
+                continue
+            findings.doses.append(doses[row])
+            findings.maps[place] = np.rint(quality[row] * 255)
+            findings.quality[place] = float(quality[row][anatomy.tissue].mean())
+            if place in findings.turned:
+                findings.deviations.append(self._deviation(hu[row], anatomy, findings.quality[place]))
+
+    def _strangers(self, seen: Seen) -> list[Objection | None]:
+        """For each slice, why the network does not know its like; None when it does."""
+        known = self._equipment.familiarity
+        if known is None:
+            return [None] * len(seen.features)
+        return [known.objection(distance) for distance in known.distance(seen.features.cpu()).tolist()]
+
+    def _deviation(self, hu: torch.Tensor, anatomy: Anatomy, upright: float) -> float:
+        """Standard deviation of a slice's quality over its flips; the method knows no up or down, the network may."""
+        flips = torch.stack([hu.flip(axes) for axes in _TURNS])
+        quality = predict(self._network, flips, self._equipment.channels).quality.cpu().numpy()
+        values = [upright]
+        for axes, painted in zip(_TURNS, quality, strict=True):
+            values.append(float(np.flip(painted, axes)[anatomy.tissue].mean()))
+        return float(np.std(values))
 
     def _scored(self, findings: _Findings) -> Assessment:
         values = np.asarray(list(findings.quality.values()))
         name = self._identity.name
-        series = (
+        series: tuple[Measurement, ...] = (
             Measurement(f"{name}_quality", float(values.mean()), "1"),
             Measurement(f"{name}_quality_spread", float(values.std()), "1"),
         )
+        if findings.deviations:
+            series += (Measurement(f"{name}_uncertainty", float(np.mean(findings.deviations)), "1"),)
         slices = tuple(Measurement(f"{name}_quality", value, "1", index) for index, value in findings.quality.items())
         doses = np.mean(findings.doses, axis=0)
         return Assessment(
@@ -149,9 +193,15 @@ class N2q(MapAssessor):
             trained_on=release.trained_on,
             weights_sha256=file.sha256,
         )
-        super().__init__(
-            Equipment(release.network, release.recipe.channels, release.domain, identity, _VERDICT), device
+        equipment = Equipment(
+            network=release.network,
+            channels=release.recipe.row.channels,
+            gate=release.domain,
+            identity=identity,
+            verdict=_VERDICT,
+            familiarity=release.familiarity,
         )
+        super().__init__(equipment, device)
 
 
 def _dose_classes(name: str, probabilities: npt.NDArray[np.float32]) -> Iterator[Classification]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,12 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from ctiqa_models.n2q.body import find_anatomy, quietest_deviation
-from ctiqa_models.n2q.denoise import total_variation
-from ctiqa_models.n2q.examples import Examples
+from ctiqa_models.n2q.examples import Example
 from ctiqa_models.n2q.network import DOSE_CLASSES
+from ctiqa_models.n2q.preprocess import network_input
 from ctiqa_models.n2q.recipe import Recipe
 from ctiqa_models.n2q.ssim import ssim_map
+from ctiqa_models.n2q.variants import contrastive_loss
 from ctiqa_models.voi import ABDOMEN
 
 NO_CLASS = -100
@@ -24,14 +25,26 @@ NO_CLASS = -100
 LARGEST_BLUR = 2.0
 """Standard deviation in pixels of the softest picture shown."""
 
+STANDARD_KERNEL, OTHER_KERNEL = 0, 1
+"""Where `Example.noise` keeps the reference scanner's own kernel, and where the one drawn at random."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """What pictures are made of, in HU: slices as they came and denoised [n, y, x]; noise [n, kernels, 2, y, x]."""
+    """What pictures are made of, in HU: slices as they came and denoised [n, y, x]; noise [n, 2, 3, y, x].
+
+    `patients` and `fov_mm` run with n; `real` [n] tells slices from phantoms.
+    """
 
     original: torch.Tensor
     denoised: torch.Tensor
     noise: torch.Tensor
+    fov_mm: tuple[float, ...]
+    patients: tuple[str, ...]
+    real: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.patients)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,44 +65,77 @@ class Pair:
     dose_class: int
 
 
-def make_bases(examples: Examples) -> Bases:
-    """Denoise every slice by about as much as its quietest fifth of tissue is noisy."""
-    original = torch.from_numpy(examples.hu.astype(np.float32))
-    strengths = [quietest_deviation(hu, find_anatomy(hu)) for hu in original.numpy()]
-    denoised = total_variation(original, torch.tensor(strengths))
-    return Bases(original, denoised, torch.from_numpy(examples.noise))
+def make_bases(examples: Iterable[Example]) -> Bases:
+    """Gather examples; they stay in float16, since a training holds a gigabyte of them."""
+    kept = list(examples)
+
+    def stack(name: str) -> torch.Tensor:
+        return torch.stack([torch.from_numpy(getattr(one, name)) for one in kept])
+
+    return Bases(
+        original=stack("hu"),
+        denoised=stack("clean"),
+        noise=stack("noise"),
+        fov_mm=tuple(one.fov_mm for one in kept),
+        patients=tuple(one.patient for one in kept),
+        real=torch.tensor([not one.is_phantom for one in kept]),
+    )
 
 
-def at_dose(bases: Bases, index: int, kernel: int, dose: float, denoised: bool) -> Pair:
+def at_dose(
+    bases: Bases,
+    index: int,
+    kernel: int,
+    dose: float,
+    denoised: bool,
+    mixing: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> Pair:
     """Slice `index` at a fraction `dose` of full dose.
 
     A denoised base gets the reference scanner's full-dose noise first, and then the rest, independent of it: only then
-    is the dose what the picture's noise says. A base as it came has noise of an unknown dose, so it has no class.
+    is the dose what the picture's noise says. It has a class when the kernel is the scanner's own. A base as it came
+    has noise of an unknown dose, so it has no class. `mixing` makes new noise (see `new_mixing`).
     """
-    own, added = bases.noise[index, kernel].float()
-    reference = bases.denoised[index] + own if denoised else bases.original[index]
+    first, second = mixing or (torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))
+    realisations = bases.noise[index, kernel].float()
+    own, added = torch.tensordot(first, realisations, dims=1), torch.tensordot(second, realisations, dims=1)
+    reference = bases.denoised[index].float() + own if denoised else bases.original[index].float()
     picture = reference + math.sqrt(1 / dose - 1) * added
-    known = denoised and dose in DOSE_CLASSES
+    known = denoised and kernel == STANDARD_KERNEL and dose in DOSE_CLASSES
     return Pair(reference, picture, DOSE_CLASSES.index(dose) if known else NO_CLASS)
+
+
+def new_mixing(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two orthogonal unit vectors [3]: the weights of two new realisations of noise made of three.
+
+    Sums of independent noise with weights whose squares add up to 1 are as loud as each; orthogonal weights make them
+    uncorrelated. So three realisations give as many as are wanted.
+    """
+    square = torch.linalg.qr(torch.randn(3, 3, generator=generator)).Q
+    signs = torch.randint(0, 2, (2, 1), generator=generator) * 2.0 - 1.0
+    first, second = square[:, :2].T * signs
+    return first, second
 
 
 def blurred(bases: Bases, index: int, sigma: float) -> Pair:
     """The denoised slice `index`, and the same blurred by a Gaussian of `sigma` pixels."""
-    reference = bases.denoised[index]
+    reference = bases.denoised[index].float()
     soft = ndimage.gaussian_filter(reference.numpy(), sigma) if sigma > 0 else reference.numpy()
     return Pair(reference, torch.from_numpy(soft), NO_CLASS)
 
 
 def draw(bases: Bases, index: int, recipe: Recipe, generator: torch.Generator) -> Pair:
     """One random picture of slice `index`, as the recipe's shares have it."""
-    lot, denoised, amount, flip = torch.rand(4, generator=generator).tolist()
+    lot, base, kernel, amount, flip = torch.rand(5, generator=generator).tolist()
     if lot < recipe.blurred_share:
         pair = blurred(bases, index, amount * LARGEST_BLUR)
     else:
         full = lot < recipe.blurred_share + recipe.full_dose_share
         dose = 1.0 if full else DOSE_CLASSES[int(amount * len(DOSE_CLASSES))]
-        kernel = int(torch.randint(bases.noise.shape[1], (1,), generator=generator))
-        pair = at_dose(bases, index, kernel, dose, denoised < recipe.denoised_share)
+        # A phantom has no noise of its own, so that as it came it would be a reference that no scanner makes.
+        denoised = base < recipe.denoised_share or not bool(bases.real[index])
+        chosen = STANDARD_KERNEL if kernel < recipe.standard_share else OTHER_KERNEL
+        pair = at_dose(bases, index, chosen, dose, denoised, new_mixing(generator))
     axes = [axis for axis, chosen in ((0, int(flip * 4) & 1), (1, int(flip * 4) & 2)) if chosen]
     return Pair(pair.reference.flip(axes), pair.picture.flip(axes), pair.dose_class)
 
@@ -102,9 +148,55 @@ def collate(pairs: list[Pair]) -> Batch:
     return Batch(picture, similarity.clamp(0, 1), torch.tensor([pair.dose_class for pair in pairs]))
 
 
-def loss_of(painted: torch.Tensor, logits: torch.Tensor, batch: Batch, dose_weight: float) -> torch.Tensor:
-    """The poster's loss: mean squared error of the map in [−1, 1], plus α · cross-entropy of the dose class."""
-    map_loss = functional.mse_loss(painted, batch.quality * 2 - 1)
-    with_class = int((batch.dose_class != NO_CLASS).sum())
-    dose_loss = functional.cross_entropy(logits, batch.dose_class, ignore_index=NO_CLASS, reduction="sum")
-    return map_loss + dose_weight * dose_loss / max(with_class, 1)
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one step sees: input [b, channels, y, x], the map to paint [b, 1, y, x] in [−1, 1], dose classes [b]."""
+
+    image: torch.Tensor
+    target: torch.Tensor
+    dose_class: torch.Tensor
+
+    def to(self, device: torch.device) -> Lesson:
+        """The same on another device."""
+        return Lesson(self.image.to(device), self.target.to(device), self.dose_class.to(device))
+
+
+def make_lesson(batch: Batch, channels: int, crop: int, generator: torch.Generator) -> Lesson:
+    """A batch as the network takes it, cut down to a square of `crop` pixels in the middle of each picture's body.
+
+    Maps and high-pass residues are made of the whole picture, so that a crop has no edges of its own.
+    """
+    image, target = network_input(batch.hu, channels), batch.quality * 2 - 1
+    if crop < image.shape[-1]:
+        corners = [_corner(hu, crop, generator) for hu in batch.hu]
+        image, target = (
+            torch.stack([one[:, y : y + crop, x : x + crop] for one, (y, x) in zip(stack, corners, strict=True)])
+            for stack in (image, target)
+        )
+    return Lesson(image.contiguous(memory_format=torch.channels_last), target, batch.dose_class)
+
+
+def _corner(hu: torch.Tensor, crop: int, generator: torch.Generator) -> tuple[int, int]:
+    """Upper left corner of a crop around a random pixel of soft tissue; anywhere when there is none."""
+    inside = ((hu > ABDOMEN.low) & (hu < ABDOMEN.high)).flatten().nonzero()
+    places = len(inside) or hu.numel()
+    place = int(torch.randint(places, (1,), generator=generator))
+    y, x = divmod(int(inside[place]) if len(inside) else place, hu.shape[1])
+    half = crop // 2
+    return int(np.clip(y - half, 0, hu.shape[0] - crop)), int(np.clip(x - half, 0, hu.shape[1] - crop))
+
+
+def loss_of(seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor], lesson: Lesson, recipe: Recipe) -> torch.Tensor:
+    """The poster's loss: mean squared error of the map in [−1, 1], plus α · cross-entropy of the dose class.
+
+    `seen` is what the network's `look` gave. Variants without a dose branch have the map's loss alone, or with it the
+    contrastive one.
+    """
+    painted, logits, features = (one.float() for one in seen)
+    loss = functional.mse_loss(painted, lesson.target)
+    with_class = int((lesson.dose_class != NO_CLASS).sum())
+    if recipe.row.learns_dose and with_class:
+        loss = loss + recipe.dose_weight * functional.cross_entropy(logits, lesson.dose_class, ignore_index=NO_CLASS)
+    if recipe.row.contrastive:
+        loss = loss + recipe.contrast_weight * contrastive_loss(features, lesson.dose_class)
+    return loss

@@ -1,107 +1,157 @@
-"""How well a network predicts quality on slices of patients that it has not seen."""
+"""Measure N2Q: `ctiqa-node evaluate n2q`. The poster's table beside ours, dose classes, and real dose pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-import torch
+from rich.progress import track
 
-from ctiqa_models.n2q.batches import Bases, Batch, Pair, at_dose, collate
-from ctiqa_models.n2q.body import find_anatomy
-from ctiqa_models.n2q.network import DOSE_CLASSES, N2qNetwork, quality_from_map
-from ctiqa_models.n2q.preprocess import network_input
-from ctiqa_models.n2q.ssim import ssim_map
+from ctiqa_models import catalog
+from ctiqa_models.data.split import is_held_out
+from ctiqa_models.device import device_of
+from ctiqa_models.evaluation.figures import Figure, plcc
+from ctiqa_models.evaluation.table import Cell, Row, Table
+from ctiqa_models.n2q.batches import OTHER_KERNEL, STANDARD_KERNEL, Bases, make_bases
+from ctiqa_models.n2q.examples import simulate_slices, slices_to_simulate
+from ctiqa_models.n2q.network import DOSE_CLASSES
+from ctiqa_models.n2q.pictures import PictureSet, as_they_came, of_pairs, on_virtual_scanner
+from ctiqa_models.n2q.release import Release, read_release
+from ctiqa_models.n2q.train import EXAMPLES
+from ctiqa_models.n2q.variants import VARIANTS
+from ctiqa_models.training.request import EvaluateRequest
+from ctiqa_models.weights import WeightsFile, sha256_of
 
+_POSTER = {
+    "AE": (0.6761, 0.1033, 0.3226),
+    "RED-CNN": (0.7250, 0.0594, 0.2434),
+    "U-Net": (0.7448, 0.0804, 0.2830),
+    "U-HPF": (0.7381, 0.0979, 0.3237),
+    "U-Con": (0.7484, 0.0759, 0.2794),
+    "U-SSL": (0.7572, 0.0669, 0.2505),
+    "N2Q": (0.7664, 0.0686, 0.2437),
+}
+"""SSIM, MSE and IRMSE of each row of the poster's table."""
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Figures over every slice at every dose class, as it came and denoised; maps are in 0–1."""
+_COLUMNS = ("SSIM", "MSE", "IRMSE", "r over body", "r over tissue", "full above quarter dose")
+_NOTES = (
+    "Maps in 0–1; the poster does not say its scale (in −1…1 an MSE is four times as large, a RMSE twice).",
+    "IRMSE is taken as the mean over pictures of the root of each one's MSE: the poster does not define it.",
+    "The constant map has each picture's true mean: what knowing one number would reach.",
+    "As they came: slices hold noise of their own, of no known dose, beside which the scanner's is added.",
+    "r is Pearson's between the predicted and the true mean of each picture, over the body or its soft tissue.",
+)
 
-    map_mse: float
-    map_ssim: float
-    """SSIM between predicted and true SSIM map."""
-    constant_map_mse: float
-    constant_map_ssim: float
-    """The same two for a constant map with each picture's true mean: what knowing one number would reach."""
-    mean_r: float
-    """Pearson correlation of predicted and true mean over soft tissue."""
-    dose_accuracy: float
-    """Share of denoised bases whose dose class is right; chance is 0.2."""
-    dose_within_one: float
-    """Share of denoised bases whose dose class is right or a neighbour."""
-    full_above_quarter: float
-    """Share of slices as they came whose prediction at full dose is above that at a simulated quarter of it."""
-
-
-@torch.inference_mode()
-def predict(network: N2qNetwork, hu: torch.Tensor, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quality 0–1 [z, 256, 256] and dose probabilities [z, 5] of slices [z, 256, 256] in HU; all on one device."""
-    painted, logits = network(network_input(hu, channels))
-    return quality_from_map(painted)[:, 0], logits.softmax(dim=1)
-
-
-def tissue_mean(quality: torch.Tensor, hu: torch.Tensor) -> float:
-    """Mean quality over the soft tissue of one slice [256, 256]; NaN where there is none."""
-    tissue = torch.from_numpy(find_anatomy(hu.numpy()).tissue)
-    return float(quality[tissue].mean())
-
-
-def evaluate(network: N2qNetwork, bases: Bases, channels: int) -> Evaluation:
-    """Measure a network in evaluation mode on the CPU or a GPU, with the first kernel's noise of every base."""
-    device = next(network.parameters()).device
-    rows: list[tuple[float, ...]] = []
-    classes: list[int] = []
-    for batch in _pictures(bases):
-        quality, probability = predict(network, batch.hu.to(device), channels)
-        truth = batch.quality[:, 0]
-        rows += [_compare(p, t, hu) for p, t, hu in zip(quality.cpu(), truth, batch.hu, strict=True)]
-        of_denoised = len(DOSE_CLASSES)
-        found = probability.argmax(dim=1).cpu()[:of_denoised]
-        classes += (found - batch.dose_class[:of_denoised]).abs().tolist()
-    table, distance = np.asarray(rows), np.asarray(classes)
-    averages = table.mean(axis=0)
-    return Evaluation(
-        map_mse=float(averages[0]),
-        map_ssim=float(averages[1]),
-        constant_map_mse=float(averages[2]),
-        constant_map_ssim=float(averages[3]),
-        mean_r=float(np.corrcoef(table[:, 4], table[:, 5])[0, 1]),
-        dose_accuracy=float((distance == 0).mean()),
-        dose_within_one=float((distance <= 1).mean()),
-        full_above_quarter=_full_above_quarter(network, bases, channels),
-    )
+_DOSE_NOTES = (
+    "Dose is a share of the full dose of the virtual reference scanner under exposure control, with its standard "
+    "kernel, over denoised slices of unseen patients.",
+    "Other kernels were never given a class in training.",
+)
+_CHANCE = Row("chance", (Figure(1 / 5), Figure(13 / 25)), "theory")
+VIRTUAL = "virtual scanner"
 
 
-def _pictures(bases: Bases) -> Iterator[Batch]:
-    """For each slice one batch: the denoised base at the five doses, then the slice as it came at the five doses."""
-    for index in range(len(bases.original)):
-        pairs: list[Pair] = []
-        for denoised in (True, False):
-            pairs += [at_dose(bases, index, 0, dose, denoised) for dose in DOSE_CLASSES]
-        yield collate(pairs)
+def run(request: EvaluateRequest) -> tuple[Table, ...]:
+    """The tables of N2Q on held-out slices (`sources.slices`) and real pairs (`sources.pairs`), as far as given.
+
+    `weights` may be a folder: each file in it becomes rows, so that variants stand beside each other. Raises ValueError
+    when there is nothing to measure on, and WeightsError.
+    """
+    if request.against:
+        raise ValueError(f"N2Q predicts maps, which no metric does that gives one number: {', '.join(request.against)}")
+    releases = [read_release(file) for file in _weights(request.weights)]
+    bases = _held_out(request, request.sources.slices) if request.sources.slices else None
+    pairs = sorted(request.sources.pairs.glob("*.npz")) if request.sources.pairs else []
+    if bases is None and not pairs:
+        raise ValueError("N2Q is measured on slices of held-out patients or on full- and quarter-dose pairs: name some")
+    device = device_of(request.device)
+    measured: list[tuple[Release, list[PictureSet]]] = []
+    for release in track(releases, description="measuring"):
+        release.network.to(device)
+        measured.append((release, _sets(release, bases, pairs, request.resamples)))
+    return (_maps(measured), *(table for release, sets in measured for table in _doses(release, sets)))
 
 
-def _compare(predicted: torch.Tensor, truth: torch.Tensor, hu: torch.Tensor) -> tuple[float, ...]:
-    """MSE and SSIM of the map, the same for a constant map, and the two means over tissue."""
-    constant = torch.full_like(truth, float(truth.mean()))
+def _weights(path: Path | None) -> list[WeightsFile]:
+    """The files that were named, or the one that ships."""
+    if path is None:
+        return [catalog.N2Q_WEIGHTS]
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    return [WeightsFile(file, sha256_of(file)) for file in files]
+
+
+def _held_out(request: EvaluateRequest, slices: Path) -> Bases | None:
+    """The slices of the patients that validate, with their noise; None when there are none."""
+    files = slices_to_simulate(slices, is_held_out, None)
+    with tempfile.TemporaryDirectory() as nowhere:
+        cache = (request.cache or Path(nowhere)) / EXAMPLES
+        examples = list(track(simulate_slices(files, cache, request.processes), "simulating", total=len(files)))
+    return make_bases(examples) if examples else None
+
+
+def _sets(release: Release, bases: Bases | None, pairs: Sequence[Path], resamples: int) -> list[PictureSet]:
+    network, channels = release.network, release.recipe.row.channels
+    sets = []
+    if bases is not None:
+        sets += [
+            PictureSet(VIRTUAL, on_virtual_scanner(network, bases, channels, STANDARD_KERNEL), resamples),
+            PictureSet("other kernels", on_virtual_scanner(network, bases, channels, OTHER_KERNEL), resamples),
+            PictureSet("as they came", as_they_came(network, bases, channels), resamples),
+        ]
+    if pairs:
+        sets.append(PictureSet("real pairs", of_pairs(network, pairs, channels), resamples))
+    return sets
+
+
+def _maps(measured: Sequence[tuple[Release, list[PictureSet]]]) -> Table:
+    """The poster's rows, then ours on each set, then what a constant map would reach."""
+    rows = [Row(name, (*map(Figure, figures), None, None, None), "poster") for name, figures in _POSTER.items()]
+    for release, sets in measured:
+        rows += [Row(f"{release.recipe.row.title}, {one.name}", _map_cells(one)) for one in sets]
+    seen = {release.recipe.row.title for release, _ in measured}
+    rows += [Row(row.title, ("not measured",) * len(_COLUMNS)) for row in VARIANTS.values() if row.title not in seen]
+    if measured:
+        rows += [Row(f"constant map, {one.name}", _constant_cells(one)) for one in measured[0][1]]
+    return Table("Predicted SSIM maps, 5–75 % of full dose", _COLUMNS, tuple(rows), _NOTES)
+
+
+def _map_cells(one: PictureSet) -> tuple[Cell, ...]:
     return (
-        float(((predicted - truth) ** 2).mean()),
-        float(ssim_map(predicted[None, None], truth[None, None]).mean()),
-        float(((constant - truth) ** 2).mean()),
-        float(ssim_map(constant[None, None], truth[None, None]).mean()),
-        tissue_mean(predicted, hu),
-        tissue_mean(truth, hu),
+        one.mean(lambda picture: picture.ssim),
+        one.mean(lambda picture: picture.mse),
+        one.mean(lambda picture: math.sqrt(picture.mse)),
+        one.figure(plcc, lambda picture: picture.body),
+        one.figure(plcc, lambda picture: picture.tissue),
+        one.full_above_quarter(),
     )
 
 
-def _full_above_quarter(network: N2qNetwork, bases: Bases, channels: int) -> float:
-    device = next(network.parameters()).device
-    higher = []
-    for index in range(len(bases.original)):
-        pair = at_dose(bases, index, 0, 0.25, denoised=False)
-        both = torch.stack((pair.reference, pair.picture))
-        quality = predict(network, both.to(device), channels)[0].cpu()
-        higher.append(tissue_mean(quality[0], pair.reference) > tissue_mean(quality[1], pair.picture))
-    return float(np.mean(higher))
+def _constant_cells(one: PictureSet) -> tuple[Cell, ...]:
+    return (
+        one.mean(lambda picture: picture.constant_ssim),
+        one.mean(lambda picture: picture.constant_mse),
+        one.mean(lambda picture: math.sqrt(picture.constant_mse)),
+        None,
+        None,
+        None,
+    )
+
+
+def _doses(release: Release, sets: Sequence[PictureSet]) -> list[Table]:
+    """Dose classes of a variant that names them: how often right, and which is taken for which."""
+    if not release.recipe.row.learns_dose:
+        return []
+    title = release.recipe.row.title
+    simulated = [one for one in sets if one.name in (VIRTUAL, "other kernels")]
+    rows = tuple(Row(one.name, (one.share_within(0), one.share_within(1))) for one in simulated)
+    classes = tuple(f"{dose:.0%}" for dose in DOSE_CLASSES)
+    tables = [Table(f"{title}: dose class", ("right", "right or next to it"), (*rows, _CHANCE), _DOSE_NOTES)]
+    for one in simulated[:1]:
+        found = tuple(
+            Row(f"is {name}", tuple(Figure(float(count)) for count in counts))
+            for name, counts in zip(classes, one.confusion(), strict=True)
+        )
+        tables.append(Table(f"{title}: dose class found, {one.name}", classes, found, ("Counts of pictures.",)))
+    return tables

@@ -1,4 +1,4 @@
-"""A trained N2Q in one file: weights, recipe, domain and provenance, written by training and read by everyone else."""
+"""A trained N2Q in one file: weights, recipe, what it knows, provenance; training writes it, everyone else reads."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ctiqa_models import weights
+from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.n2q.domain import Domain
-from ctiqa_models.n2q.evaluate import Evaluation
-from ctiqa_models.n2q.network import N2qNetwork
-from ctiqa_models.n2q.recipe import Recipe
+from ctiqa_models.n2q.recipe import Recipe, make_recipe
+from ctiqa_models.n2q.variants import MapNetwork, build
+
+_FAMILIARITY = "familiarity."
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """A network in evaluation mode on the CPU, and what must be known to use it and to judge it."""
 
-    network: N2qNetwork
+    network: MapNetwork
     recipe: Recipe
     domain: Domain
+    familiarity: Familiarity
     trained_on: str
     """One sentence."""
-    evaluation: Evaluation
-    """On patients that were held out."""
 
 
 def write_release(release: Release, out: Path) -> weights.WeightsFile:
@@ -33,9 +34,9 @@ def write_release(release: Release, out: Path) -> weights.WeightsFile:
         "recipe": json.dumps(asdict(release.recipe)),
         "domain": release.domain.to_json(),
         "trained_on": release.trained_on,
-        "evaluation": json.dumps(asdict(release.evaluation)),
     }
-    return weights.save(out, release.network.state_dict(), metadata)
+    tensors = release.network.state_dict() | release.familiarity.to_tensors(_FAMILIARITY)
+    return weights.save(out, tensors, metadata)
 
 
 def read_release(file: weights.WeightsFile) -> Release:
@@ -53,14 +54,13 @@ def read_release(file: weights.WeightsFile) -> Release:
 
 
 def _release(loaded: weights.Weights) -> Release:
-    recipe = Recipe(**json.loads(loaded.metadata["recipe"]))
-    network = N2qNetwork(recipe.channels, recipe.norm, recipe.dropout)
-    network.load_state_dict(dict(loaded.tensors))
-    network.eval()
+    recipe = make_recipe(json.loads(loaded.metadata["recipe"]), "inside the weights")
+    network = build(recipe.variant, recipe.norm, dropout=0.0, head=recipe.head)
+    network.load_state_dict({name: one for name, one in loaded.tensors.items() if not name.startswith(_FAMILIARITY)})
     return Release(
-        network=network,
+        network=network.eval(),
         recipe=recipe,
         domain=Domain.from_json(loaded.metadata["domain"]),
+        familiarity=Familiarity.from_tensors(loaded.tensors, _FAMILIARITY),
         trained_on=loaded.metadata["trained_on"],
-        evaluation=Evaluation(**json.loads(loaded.metadata["evaluation"])),
     )

