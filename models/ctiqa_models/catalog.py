@@ -23,7 +23,7 @@ TFKT_WEIGHTS = WeightsFile(
 
 CHEST_CTIQA_WEIGHTS = WeightsFile(
     path=Path(__file__).parent / "chest_ctiqa" / "weights" / "chest_ctiqa.safetensors",
-    sha256="72d492e5b84a7a4ff11f35ba80a793623106ed2d27792bebd974d525c5417c2e",
+    sha256="5fc3110142348c96955bf84699b3e234aeeb4a45fa059b94c3fb5914dfaf4823",
 )
 """Apache-2.0; what they were trained on, and its licences, is told in chest_ctiqa/CARD.md."""
 

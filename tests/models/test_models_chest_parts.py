@@ -42,15 +42,13 @@ def test_sharp_kernels_are_for_lung(kernel: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kernel", ["STANDARD", "Soft", "B10f", "B20s", "B31f", "B30s", "Br40d", "I30f\\2", "FC17", "B"]
+    "kernel", ["STANDARD", "Soft", "B10f", "B20s", "B31f", "B30s", "Br40d", "I30f\\2", "FC17", "B", "D40s"]
 )
 def test_smooth_kernels_are_for_soft_tissue(kernel: str) -> None:
     assert window_of_kernel(kernel) is Window.SOFT_TISSUE
 
 
-@pytest.mark.parametrize(
-    "kernel", ["", "D40s", "D", "59 .10.AB50", "B45f", "B46s", "FC21", "DETAIL", "H30s", "UB", "LUNGE"]
-)
+@pytest.mark.parametrize("kernel", ["", "D", "59 .10.AB50", "B45f", "B46s", "FC21", "DETAIL", "H30s", "UB", "LUNGE"])
 def test_other_kernels_tell_nothing(kernel: str) -> None:
     assert window_of_kernel(kernel) is None
 

@@ -186,5 +186,5 @@ def test_unknown_numbers_stay_unknown_and_others_count() -> None:
 
 
 def test_a_patient_with_many_series_does_not_crowd_out_the_others() -> None:
-    odds = odds_of([_example()] * 4 + [_example(patient="b"), _example(patient="c", origin=AS_IT_CAME, window=0)], 5.0)
-    assert odds.tolist() == pytest.approx([0.5] * 4 + [1.0, 5.0])
+    real = [_example(patient="b", origin=AS_IT_CAME), _example(patient="c", origin=AS_IT_CAME, window=0)]
+    assert odds_of([_example()] * 4 + real, 2.0, 5.0).tolist() == pytest.approx([0.5] * 4 + [2.0, 10.0])

@@ -14,7 +14,7 @@ from ctiqa_models.chest_ctiqa.examples import Example
 from ctiqa_models.chest_ctiqa.labels import Window
 from ctiqa_models.chest_ctiqa.network import Task
 from ctiqa_models.chest_ctiqa.preprocess import Shape, network_input
-from ctiqa_models.chest_ctiqa.volumes import AS_IT_CAME
+from ctiqa_models.chest_ctiqa.volumes import AS_IT_CAME, SHARPENED
 
 _WHOLE_SHARE = 0.5
 """How often a series is shown with all its slices; else with some, for series may have few."""
@@ -68,14 +68,21 @@ def collate(shown: Sequence[tuple[torch.Tensor, dict[Task, float]]]) -> Batch:
     return Batch(torch.stack([image for image, _ in shown]), truth)
 
 
-def odds_of(examples: Sequence[Example], lung_weight: float) -> torch.Tensor:
-    """How often each series is shown: patients with many count for the square root of them, real lung kernels more."""
+def odds_of(examples: Sequence[Example], real_weight: float, lung_weight: float) -> torch.Tensor:
+    """How often each series is shown: patients with many count for the square root of them.
+
+    Series that nobody simulated count `real_weight` times as much, and those of them with a kernel for lung
+    `lung_weight` times as much again.
+    """
     counts = Counter(example.patient for example in examples)
-    odds = [
-        counts[example.patient] ** -0.5
-        * (lung_weight if example.origin == AS_IT_CAME and example.window == Window.LUNG else 1.0)
-        for example in examples
-    ]
+    odds = []
+    for example in examples:
+        odd = counts[example.patient] ** -0.5
+        if example.origin in (AS_IT_CAME, SHARPENED):
+            odd *= real_weight
+        if example.origin == AS_IT_CAME and example.window == Window.LUNG:
+            odd *= lung_weight
+        odds.append(odd)
     return torch.tensor(odds)
 
 

@@ -5,13 +5,14 @@
 | LUNG, BONE, BONEPLUS, BONE+, EDGE, ULTRA | lung | GE |
 | STANDARD, STND, SOFT, STAND | soft tissue | GE |
 | B10f … B44, I, J, Q and Br, Bf, Bl likewise: number below 45 | soft tissue | Siemens |
+| D40s | soft tissue | Siemens; by its noise, which is like that of STANDARD |
 | B50s, B60f, I70f, Bl57, …: number from 50 on | lung | Siemens |
 | L, YC, YD, YE | lung | Philips |
 | A, B, C, YA, YB | soft tissue | Philips |
 | FC01–FC19 | soft tissue | Canon, Toshiba |
 | FC30–FC35, FC50–FC59, FC80–FC86 | lung | Canon, Toshiba |
 
-Anything else says nothing (None): numbers 45–49, DETAIL, CHST, D and D40s, kernels for heads, names within which a
+Anything else says nothing (None): numbers 45–49, DETAIL, CHST, D, kernels for heads, names within which a
 number does not follow its letter at once ("59 .10.AB50"). Case does not matter.
 """
 
@@ -21,7 +22,7 @@ import re
 from enum import IntEnum
 
 _LUNG = frozenset({"LUNG", "BONE", "BONEPLUS", "BONE+", "EDGE", "ULTRA", "L", "YC", "YD", "YE"})
-_SOFT = frozenset({"STANDARD", "STND", "STAND", "SOFT", "A", "B", "C", "YA", "YB"})
+_SOFT = frozenset({"STANDARD", "STND", "STAND", "SOFT", "D40S", "A", "B", "C", "YA", "YB"})
 _SIEMENS = re.compile(r"(?:^|[\s.])(?:B[FLRV]?|[IJQ][FR]?)(\d{2})[A-Z]{0,2}(?:[\s\\/]|$)")
 _CANON = re.compile(r"^FC(\d{2})(?:$|\D)")
 _BELOW_SOFT, _FROM_SHARP = 45, 50

@@ -33,6 +33,7 @@ class Recipe:
     phantoms: int
     matrix: int
     draws: int
+    real_weight: float
     lung_weight: float
     epochs: int
     dropout_free_epochs: int

@@ -78,7 +78,7 @@ def fit(
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     schedule = _schedule(optimiser, recipe)
     kept = TrainingRun(folder, network, optimiser, schedule, generator)
-    odds = odds_of(training, recipe.lung_weight)
+    odds = odds_of(training, recipe.real_weight, recipe.lung_weight)
     for done in range(kept.resume(), recipe.epochs):
         begin = time.monotonic()
         _set_dropout(network, 0.0 if done >= recipe.epochs - recipe.dropout_free_epochs else recipe.dropout)
