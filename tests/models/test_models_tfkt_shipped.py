@@ -37,10 +37,9 @@ def test_the_catalog_ships_what_the_recipe_made() -> None:
     assert catalog.TFKT_WEIGHTS.path.stat().st_size < 24_000_000
 
 
-def test_a_phantom_scores_lower_the_less_dose_it_gets(tfkt: catalog.Assessor) -> None:
-    scores = [_score(tfkt, simulate_series(101, 2, 256, Scan(dose))) for dose in (2.0, 0.3, 0.05)]
-    assert scores[0] > scores[1] + 0.2
-    assert scores[1] > scores[2] + 0.2
+def test_a_noisy_phantom_scores_below_a_clean_one(tfkt: catalog.Assessor) -> None:
+    scores = [_score(tfkt, simulate_series(101, 1, 512, Scan(dose))) for dose in (2.0, 0.05)]
+    assert scores[0] > scores[1] + 0.3
 
 
 def test_what_is_no_trunk_is_not_scored(tfkt: catalog.Assessor) -> None:
