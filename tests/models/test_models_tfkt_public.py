@@ -103,7 +103,7 @@ def test_an_imported_checkpoint_scores_a_series_as_the_path_that_is_described(
     torch.save({"epoch": 7, "model_state_dict": tfkt_checkpoint(cnn, swin, "module.")}, file)
     installed = import_checkpoint(file, KINDS["tfkt-v2"], tmp_path / "models", NOW, "site-7")
     file.unlink()
-    tfkt = catalog.assessors("cpu", ["tfkt"], tmp_path / "models")[0]
+    tfkt = catalog.assessors("cpu", ["tfkt_imported"], tmp_path / "models")[0]
     assert tfkt.identity.version == "site-7"
     assert tfkt.identity.weights_sha256 == installed.sha256
     assert tfkt.identity.trained_on == "unknown data; imported by the site from best.pth"

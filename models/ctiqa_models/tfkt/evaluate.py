@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,7 +67,8 @@ def run(request: EvaluateRequest) -> tuple[Table, ...]:
     if request.sources.ldctiqac is not None:
         held_out = ldctiqac_slices(request.sources.ldctiqac).validation
         notes = ("200 of LDCTIQAC's 1,000 slices, radiologists' scores; the intervals are over slices.",)
-        tables.append(_agreement("TFKT on LDCTIQAC 2023", held_out, entries, missing, request.resamples, notes))
+        table = _agreement("TFKT on LDCTIQAC 2023", held_out, entries, missing, request.resamples, notes)
+        tables.append(_beside_poster(table))
     if request.sources.pairs is not None:
         tables.append(_of_pairs(pairs(request.sources.pairs), entries))
     if not tables:
@@ -148,18 +149,21 @@ def _on_pictures(
     made = [picture for picture in read_pictures(cache / _PICTURES) if picture.file in names]
     held_out = examples_of(cache / _PICTURES, made, release.curve)
     new = release.recipe.choosing
-    told = (
+    what = (
         f"Up to {_MOST} simulated pictures, drawn at random, of {len(validating)} slices of validation patients, "
-        "scored by VIF on the readers' distribution. The poster's: 200 slices with radiologists' scores. They are not "
-        "comparable.",
-        "Intervals (95 %) are over patients.",
+        "scored by VIF on the readers' distribution. Intervals (95 %) are over patients."
     )
+    caution = "The poster's figures: 200 slices with radiologists' scores. They are not comparable."
     trained = some([example for example in held_out if example.kind not in new], _MOST)
-    tables = [_agreement("TFKT on simulated pictures", trained, entries, missing, request.resamples, told)]
+    tables = [
+        _beside_poster(
+            _agreement("TFKT on simulated pictures", trained, entries, missing, request.resamples, (what, caution))
+        )
+    ]
     untrained = some([example for example in held_out if example.kind in new], _MOST)
     if untrained:
         title = f"TFKT on kinds that chose the epoch and trained nothing: {', '.join(new)}"
-        tables.append(_agreement(title, untrained, entries, missing, request.resamples, told))
+        tables.append(_agreement(title, untrained, entries, missing, request.resamples, (what,)))
     return tables
 
 
@@ -173,6 +177,10 @@ def _on_trials(few: Sequence[Path], size: int, entries: Sequence[_Entry], resamp
         "levels of faults that no training sees. The slices are denoised first.",
     )
     return Table("TFKT: ranking by dose and by severity", ("dose", *HeldOut), rows, notes)
+
+
+def _beside_poster(table: Table) -> Table:
+    return replace(table, rows=(*POSTER, *table.rows))
 
 
 def _agreement(
@@ -190,7 +198,7 @@ def _agreement(
         predicted = np.concatenate([entry.score(example.load()[None]) for example in held_out])
         figures = tuple(bootstrap(one, predicted, truth, patients, resamples) for one in _STATISTICS)
         rows.append(Row(entry.name, figures))
-    return Table(title, _COLUMNS, (*POSTER, *rows, *missing), notes)
+    return Table(title, _COLUMNS, (*rows, *missing), notes)
 
 
 def _ranking(entry: _Entry, doses: Sequence[Trial], faults: dict[HeldOut, list[Trial]], resamples: int) -> Row:

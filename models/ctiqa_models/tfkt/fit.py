@@ -27,10 +27,13 @@ T = TypeVar("T")
 Choose = Callable[[nn.Module], float]
 
 
-def fit(network: nn.Module, examples: Sequence[Example], phase: Phase, choose: Choose, folder: Path, seed: int) -> None:
+def fit(
+    network: nn.Module, examples: Sequence[Example], phase: Phase, choose: Choose | None, folder: Path, seed: int
+) -> None:
     """Train `network` by mean squared error, on the device that it is on, and leave it as it was after its best epoch.
 
-    `choose` measures it after each epoch; more is better. A run that was stopped goes on from what lies in `folder`.
+    `choose` measures it after each epoch, more is better; None leaves it as it was after the last. A run that was
+    stopped goes on from what lies in `folder`.
     """
     generator = seeded(seed)
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -47,9 +50,13 @@ def fit(network: nn.Module, examples: Sequence[Example], phase: Phase, choose: C
                 losses.append(_step(network, [examples[index] for index in indices], phase.crop, optimiser, generator))
                 schedule.step()
                 progress.advance(task)
-            value = choose(network)
-            _keep_if_best(network, value, folder / BEST)
-            run.end_epoch(epoch + 1, loss=float(np.mean(losses)), choice=value)
+            figures = {"loss": float(np.mean(losses))}
+            if choose is not None:
+                figures["choice"] = choose(network)
+                _keep_if_best(network, figures["choice"], folder / BEST)
+            run.end_epoch(epoch + 1, **figures)
+    if choose is None:
+        return
     kept = torch.load(folder / BEST, map_location="cpu", weights_only=True)
     network.load_state_dict(kept["network"])
 

@@ -59,11 +59,12 @@ class Recipe:
     photo_side: int
     choosing: tuple[str, ...]
     phase1: Phase
-    phase2: Phase
-    whole: Phase
+    phase2: tuple[Phase, ...]
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
+        if not self.phase2:
+            raise ValueError("phase2 needs at least one stage")
         if self.imagenet and self.size != "compact":
             raise ValueError("ImageNet weights are at hand for `size: compact` alone")
         unknown = set(self.choosing) - set(KINDS)
@@ -77,7 +78,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `recipe_of` takes them."""
-        return {**asdict(self), "choosing": list(self.choosing)}
+        return {**asdict(self), "choosing": list(self.choosing), "phase2": [asdict(stage) for stage in self.phase2]}
 
 
 def read_recipe(file: Path = DEFAULT_RECIPE) -> Recipe:
@@ -92,8 +93,9 @@ def read_recipe(file: Path = DEFAULT_RECIPE) -> Recipe:
 def recipe_of(content: Mapping[str, Any]) -> Recipe:
     """A recipe from the values of a YAML or JSON file; ValueError as `read_recipe`."""
     values = _exactly(Recipe, content)
-    phases = {name: Phase(**_exactly(Phase, values[name])) for name in ("phase1", "phase2", "whole")}
-    return Recipe(**{**values, **phases, "choosing": tuple(values["choosing"])})
+    phase1 = Phase(**_exactly(Phase, values["phase1"]))
+    phase2 = tuple(Phase(**_exactly(Phase, stage)) for stage in values["phase2"])
+    return Recipe(**{**values, "phase1": phase1, "phase2": phase2, "choosing": tuple(values["choosing"])})
 
 
 def _exactly(kind: type[Recipe | Phase], content: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,8 +57,10 @@ def run(request: TrainRequest) -> WeightsFile:
     learnt = [example for example in slices.sides.training if example.kind not in recipe.choosing]
     _log.info("phase 2: %d pictures to train, %d to validate", len(learnt), len(slices.sides.validation))
     choose = ranks_all(slices.sides.validation, recipe.choosing)
-    fit(network, learnt, recipe.phase2, choose, request.out / "phase2", recipe.seed)
-    fit(network, learnt, recipe.whole, choose, request.out / "whole", recipe.seed)
+    for number, stage in enumerate(recipe.phase2, 1):
+        # Only the last stage ends in a network to keep; the others end where the next begins.
+        last = choose if number == len(recipe.phase2) else None
+        fit(network, learnt, stage, last, request.out / f"phase2-{number}", recipe.seed + number - 1)
     release = _release(network, recipe, slices, learnt)
     return write_release(release, request.out / WEIGHTS)
 
