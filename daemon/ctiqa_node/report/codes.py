@@ -292,7 +292,7 @@ def class_code(name: str, label: str) -> Code:
 
 
 def class_text(label: str, probability: float) -> str:
-    """A class for people, with its probability; one that follows from a number by a rule is certain: it stands alone."""
+    """A class for people, with its probability; one that follows from a number by a rule stands alone."""
     return label if probability == 1 else f"{label} ({100 * probability:.0f} % likely)"
 
 
