@@ -21,7 +21,7 @@ from ctiqa_models.training.run import TrainingRun, mixed_precision, seeded
 
 BEST = "best.pt"
 _CHUNK = 4
-_MOST_TO_CHOOSE = 64
+_MOST_TO_CHOOSE = 400
 
 T = TypeVar("T")
 Choose = Callable[[nn.Module], float]
