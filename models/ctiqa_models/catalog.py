@@ -17,7 +17,7 @@ N2Q_WEIGHTS = WeightsFile(
 
 TFKT_WEIGHTS = WeightsFile(
     path=Path(__file__).parent / "tfkt" / "weights" / "tfkt.safetensors",
-    sha256="fe5c327faaf832dcdf07c49cf4bb468cf5ad9655d37454146fc5f018fb90ce81",
+    sha256="6aaf8a5303f76cd15520a1594940bae1defba96f55159115490bdbb9bf15b8cb",
 )
 """Apache-2.0; what they were trained on, and its licences, is told in tfkt/CARD.md."""
 
