@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/python demo/demo.py $(if $(CT),--ct "$(CT)")
 
 test: peers lint
-	$(VENV)/bin/pytest --numprocesses=2 --dist=loadfile --durations=15 $(PYTEST)
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses=2 --dist=loadfile --durations=15 $(PYTEST)
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

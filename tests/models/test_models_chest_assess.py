@@ -141,8 +141,8 @@ def test_weights_of_another_version_are_refused(untrained: WeightsFile, tmp_path
         ChestCtiqa(other)
 
 
-def test_the_catalog_ships_it_after_n2q() -> None:
-    assert catalog.NAMES.index("chest_ctiqa") == catalog.NAMES.index("n2q") + 1
+def test_the_catalog_ships_it() -> None:
+    assert "chest_ctiqa" in catalog.NAMES
     assert catalog.CHEST_CTIQA_WEIGHTS.path.stat().st_size < 4_000_000
     assessor = catalog.assessors("cpu", ["chest_ctiqa"])[0]
     assert assessor.identity.weights_sha256 == catalog.CHEST_CTIQA_WEIGHTS.sha256

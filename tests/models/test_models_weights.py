@@ -77,7 +77,7 @@ def test_only_the_wanted_assessors_are_made() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"no such model: tea\. There are: snr, "):
+    with pytest.raises(ValueError, match=r"no such model: tea\. There are: tfkt, "):
         catalog.assessors("cpu", ["tea"])
 
 

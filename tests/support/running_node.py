@@ -23,6 +23,9 @@ from support.waiting import eventually
 _COMMAND = [sys.executable, "-c", "from ctiqa_node.cli import main; main()"]
 START_SECONDS = 60.0
 
+QUICK_MODELS = {"assessors": ["n2q", "noise_level", "snr"]}
+"""`worker` for tests of the way of a series, whatever is measured: three quick models, of which one paints maps."""
+
 
 def environment() -> dict[str, str]:
     """Ours, without settings that would win over the test's own, and with as many threads as a shared machine bears."""
