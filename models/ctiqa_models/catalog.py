@@ -17,7 +17,7 @@ N2Q_WEIGHTS = WeightsFile(
 
 TFKT_WEIGHTS = WeightsFile(
     path=Path(__file__).parent / "tfkt" / "weights" / "tfkt.safetensors",
-    sha256="6aaf8a5303f76cd15520a1594940bae1defba96f55159115490bdbb9bf15b8cb",
+    sha256="c297eb2521c7e623f890dcf8caeab8d6f41b49d53359ab776e65988eade8576c",
 )
 """Apache-2.0; what they were trained on, and its licences, is told in tfkt/CARD.md."""
 

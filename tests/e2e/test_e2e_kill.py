@@ -18,11 +18,14 @@ from ctiqa_node.db.states import InstanceState
 from ctiqa_node.db.tables import AssessmentRow, Instance
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import send
-from support.running_node import QUICK_MODELS, RunningNode
+from support.running_node import RunningNode
 from support.series import MakeSeries
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow, pytest.mark.timeout(600)]
+
+FOUR_MODELS = {"assessors": ["n2q", "noise_level", "snr", "brisque"]}
+"""Slow enough to be caught at work (BRISQUE is), and quicker than all."""
 
 
 class Sender:
@@ -55,7 +58,7 @@ def test_killed_while_it_receives_and_while_it_assesses(make_series: MakeSeries,
             [("orthanc", archive.peer)],
             node={"port": port},
             series={"quiet_seconds": 10},
-            worker=QUICK_MODELS,
+            worker=FOUR_MODELS,
         )
         sender = Sender(ApplicationEntity("CTIQA", "127.0.0.1", port))
         with node:
@@ -92,7 +95,7 @@ def check_books(node: RunningNode, stored: set[Path]) -> None:
         content = (node.state / "spool" / instance.path).read_bytes()
         assert instance.bytes == len(content)
         assert hashlib.sha256(_dataset_of(content)).hexdigest() == instance.sha256
-    assert len(models) == len(set(models)) == len(QUICK_MODELS["assessors"])
+    assert len(models) == len(set(models)) == len(FOUR_MODELS["assessors"])
 
 
 def _dataset_of(content: bytes) -> bytes:
@@ -102,7 +105,7 @@ def _dataset_of(content: bytes) -> bytes:
 
 
 def test_a_killed_worker_is_replaced_and_the_receiver_does_not_notice(make_series: MakeSeries, tmp_path: Path) -> None:
-    with RunningNode(tmp_path / "node", worker=QUICK_MODELS) as node:
+    with RunningNode(tmp_path / "node", worker=FOUR_MODELS) as node:
         first = eventually(lambda: node.status()["worker"]["pid"], 60)
         os.kill(first, signal.SIGKILL)
         answers = list(send(node.peer, "SENDER", make_series(6), 5))
@@ -126,7 +129,7 @@ def test_sigterm_finishes_what_is_being_received(make_series: MakeSeries, tmp_pa
 
 
 def test_sigterm_while_it_assesses_loses_nothing_and_counts_as_no_try(make_series: MakeSeries, tmp_path: Path) -> None:
-    with RunningNode(tmp_path / "node", worker={"max_attempts": 1, **QUICK_MODELS}) as node:
+    with RunningNode(tmp_path / "node", worker={"max_attempts": 1, **FOUR_MODELS}) as node:
         assert all(answer.ok for answer in send(node.peer, "SENDER", make_series(64), 5))
         eventually(lambda: node.status()["series"].get("analysing"), 90)
         assert node.stop(seconds=30) == 0

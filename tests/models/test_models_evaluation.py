@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -135,10 +136,12 @@ def create_metric(name, device=None):
 
 
 @pytest.fixture
-def pyiqa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def pyiqa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "pyiqa.py").write_text(PYIQA)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "pyiqa", raising=False)
+    yield
+    sys.modules.pop("pyiqa", None)  # or a later test finds it installed
 
 
 @pytest.mark.usefixtures("pyiqa")
