@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from ctiqa_node.dicom import ApplicationEntity
-from support.running_node import QUICK_MODELS, RunningNode
+from support.running_node import FOUR_MODELS, RunningNode
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -116,7 +116,7 @@ def test_three_series_from_three_senders_at_once(ctiqa_data: Path, tmp_path: Pat
     ]
     with (
         Orthanc(tmp_path / "orthanc") as own_archive,
-        RunningNode(tmp_path / "node", [("a", own_archive.peer)], worker=QUICK_MODELS) as node,
+        RunningNode(tmp_path / "node", [("a", own_archive.peer)], worker=FOUR_MODELS) as node,
     ):
         peer = node.peer
         with ThreadPoolExecutor(3) as senders:

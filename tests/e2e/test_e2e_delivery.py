@@ -17,7 +17,7 @@ from ctiqa_node.ct.enhanced_writer import write_enhanced
 from ctiqa_node.ct.writer import write_series
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import send
-from support.running_node import QUICK_MODELS, RunningNode
+from support.running_node import FOUR_MODELS, RunningNode
 from support.series import MakeSeries
 from support.waiting import eventually
 
@@ -43,7 +43,7 @@ def test_the_values_of_compressed_and_enhanced_ct_are_those_of_the_plain_series(
     plain = write_series(simulated_hu, SPACING, tmp_path / "plain")
     compressed = write_series(simulated_hu, SPACING, tmp_path / "compressed", transfer_syntax=JPEGLSLossless)
     enhanced = [write_enhanced(simulated_hu, SPACING, tmp_path / "enhanced.dcm")]
-    with RunningNode(tmp_path / "node", [("orthanc", archive.peer)], worker=QUICK_MODELS) as node:
+    with RunningNode(tmp_path / "node", [("orthanc", archive.peer)], worker=FOUR_MODELS) as node:
         for paths in (plain, compressed, enhanced):
             send_all(node, paths)
         results = node.wait_for_end(3)
@@ -60,7 +60,7 @@ def test_the_values_of_compressed_and_enhanced_ct_are_those_of_the_plain_series(
 
 def test_late_slices_make_a_new_revision(make_series: MakeSeries, archive: Orthanc, tmp_path: Path) -> None:
     paths = make_series(12)
-    with RunningNode(tmp_path / "node", [("orthanc", archive.peer)], worker=QUICK_MODELS) as node:
+    with RunningNode(tmp_path / "node", [("orthanc", archive.peer)], worker=FOUR_MODELS) as node:
         send_all(node, paths[:8])
         (first,) = node.wait_for_end(1)
         send_all(node, paths[8:])
@@ -79,7 +79,7 @@ def test_an_archive_that_is_down_costs_time_and_holds_up_no_other(
 ) -> None:
     late_port = free_port()
     late = ApplicationEntity("ORTHANC", "127.0.0.1", late_port)
-    with RunningNode(tmp_path / "node", [("live", archive.peer), ("late", late)], worker=QUICK_MODELS) as node:
+    with RunningNode(tmp_path / "node", [("live", archive.peer), ("late", late)], worker=FOUR_MODELS) as node:
         send_all(node, make_series(6))
 
         def sent_to(name: str) -> bool:

@@ -18,14 +18,11 @@ from ctiqa_node.db.states import InstanceState
 from ctiqa_node.db.tables import AssessmentRow, Instance
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import send
-from support.running_node import RunningNode
+from support.running_node import FOUR_MODELS, RunningNode
 from support.series import MakeSeries
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow, pytest.mark.timeout(600)]
-
-FOUR_MODELS = {"assessors": ["n2q", "noise_level", "snr", "brisque"]}
-"""Slow enough to be caught at work (BRISQUE is), and quicker than all."""
 
 
 class Sender:

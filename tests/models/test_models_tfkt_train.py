@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
 
 from ctiqa_models.data.slices import TrainingSlice, write_slice
 from ctiqa_models.data.sources import Sources
+from ctiqa_models.evaluation.figures import Figure
 from ctiqa_models.simulation.phantom import anatomy
+from ctiqa_models.tfkt.evaluate import run as evaluate
 from ctiqa_models.tfkt.recipe import DEFAULT_RECIPE, read_recipe
 from ctiqa_models.tfkt.release import read_release
 from ctiqa_models.tfkt.train import run
-from ctiqa_models.training.request import TrainRequest
+from ctiqa_models.training.request import EvaluateRequest, TrainRequest
 from ctiqa_models.training.run import TrainingRun
 from ctiqa_models.weights import WeightsFile, load
+from support.rated import write_kadid, write_ldctiqac
 
 TINY = {
     "phantoms": 0,
@@ -42,36 +42,6 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, patient in enumerate(("a", "TCGA-34-5231")):
         hu = anatomy(seed, 1, 96)[0] + np.random.default_rng(seed).normal(0, 12, (96, 96))
         write_slice(folder / f"{patient}.npz", TrainingSlice(hu.astype(np.int16), 4.0, patient))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def kadid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("kadid")
-    (folder / "images").mkdir()
-    rng = np.random.default_rng(1)
-    with (folder / "dmos.csv").open("w", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["dist_img", "ref_img", "dmos", "var"])
-        for reference in range(1, 13):
-            for level in (1, 5):
-                name = f"I{reference:02}_01_{level:02}.png"
-                Image.fromarray(rng.integers(0, 255, (64, 80, 3), dtype=np.uint8)).save(folder / "images" / name)
-                table.writerow([name, f"I{reference:02}.png", 5.0 - 0.8 * level, 0.5])
-    return folder
-
-
-@pytest.fixture(scope="module")
-def ldctiqac(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ldctiqac")
-    (folder / "image").mkdir()
-    scores = {}
-    for index in range(5):
-        picture = np.full((512, 512), index / 10, dtype=np.float32)
-        picture[100:400, 100:400] = 0.7
-        Image.fromarray(picture).save(folder / "image" / f"{index:04}.tif")
-        scores[f"{index:04}.tif"] = 0.8 * index
-    (folder / "train.json").write_text(json.dumps(scores))
     return folder
 
 
@@ -125,15 +95,23 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(
 
 
 @pytest.mark.slow
-def test_both_phases_learn_from_rated_pictures(kadid: Path, ldctiqac: Path, tmp_path: Path) -> None:
-    sources = Sources(kadid=kadid, ldctiqac=ldctiqac)
-    release = read_release(run(TrainRequest(sources, tmp_path, _recipe(tmp_path), "cpu")))
+def test_both_phases_learn_from_rated_pictures_and_are_measured_on_others(tmp_path: Path) -> None:
+    readers = write_ldctiqac(tmp_path / "readers", slices=10)
+    sources = Sources(kadid=write_kadid(tmp_path / "kadid", 12, 1, 2, size=80), ldctiqac=readers)
+    file = run(TrainRequest(sources, tmp_path / "run", _recipe(tmp_path), "cpu"))
+    release = read_release(file)
     assert release.curve is None
     assert release.ranges is None
     assert release.trained_on.startswith(
-        "4 slices of LDCTIQAC 2023 with the scores of five radiologists; first on photo"
+        "8 slices of LDCTIQAC 2023 with the scores of five radiologists; first on photo"
     )
-    assert (tmp_path / "phase1" / "log.csv").exists()
+    assert (tmp_path / "run" / "phase1" / "log.csv").exists()
+    (table,) = evaluate(EvaluateRequest(Sources(ldctiqac=readers), file.path, device="cpu", resamples=10))
+    assert table.title == "TFKT on LDCTIQAC 2023"
+    assert "2 slices of LDCTIQAC 2023, radiologists' scores; the intervals are over slices." in table.notes
+    assert [row.name for row in table.rows if row.source == "paper"][-1] == "TFKT"
+    (ours,) = (row for row in table.rows if row.source == "measured")
+    assert all(isinstance(cell, Figure) for cell in ours.cells)
 
 
 def test_a_training_without_data_says_what_it_needs(slices: Path, tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from support.waiting import eventually
 _COMMAND = [sys.executable, "-c", "from ctiqa_node.cli import main; main()"]
 START_SECONDS = 60.0
 
-QUICK_MODELS = {"assessors": ["n2q", "noise_level", "snr"]}
-"""`worker` for tests of the way of a series, whatever is measured: three quick models, of which one paints maps."""
+FOUR_MODELS = {"assessors": ["n2q", "noise_level", "snr", "brisque"]}
+"""`worker` for tests of the way of a series: quicker than all models, and slow enough to be caught at work."""
 
 
 def environment() -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ctiqa_models.chest_ctiqa.build import CHEST_SHARE, Build
+from ctiqa_models.n2q.domain import Range
 
 LEAST_CHEST_SLICES = 0.5
 """Share of the slices looked at in which there must be lung: abdomens show some at their upper end."""
@@ -33,14 +34,6 @@ class View:
     """Share of the slices that show lungs."""
     stranger: str = ""
     """What is strange about most slices; empty when most are of a trunk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Smallest and largest value that counts as known."""
-
-    low: float
-    high: float
 
 
 def view_of(builds: Sequence[Build], field_of_view_mm: float, pixel_mm: float) -> View:
@@ -73,7 +66,7 @@ class Domain:
             return f"most slices are refused; in the first of them, {view.stranger}"
         for name, (what, unit) in _WORDS.items():
             value, known = getattr(view, name), getattr(self, name)
-            if not known.low <= value <= known.high:
+            if value not in known:
                 seen = f"{known.low:.3g}–{known.high:.3g} {unit}"
                 return f"{what} {value:.3g} {unit}, and the model has only seen {seen}"
         return None

@@ -66,7 +66,7 @@ def run(request: EvaluateRequest) -> tuple[Table, ...]:
             tables += _on_slices(request, releases[0], entries, missing, cache)
     if request.sources.ldctiqac is not None:
         held_out = ldctiqac_slices(request.sources.ldctiqac).validation
-        notes = ("200 of LDCTIQAC's 1,000 slices, radiologists' scores; the intervals are over slices.",)
+        notes = (f"{len(held_out)} slices of LDCTIQAC 2023, radiologists' scores; the intervals are over slices.",)
         table = _agreement("TFKT on LDCTIQAC 2023", held_out, entries, missing, request.resamples, notes)
         tables.append(_beside_poster(table))
     if request.sources.pairs is not None:
