@@ -151,6 +151,39 @@ def test_evaluation_prints_the_papers_tables_with_ours_beside(
     assert {row.name for row in gate.rows} == {"simulated", PHANTOM, DENOISED, AS_IT_CAME}
 
 
+def test_a_folder_of_weights_gives_each_variant_its_rows(
+    trained: tuple[Path, weights.Weights], slices: Path, tmp_path: Path
+) -> None:
+    out, _ = trained
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "a.safetensors").write_bytes((out / WEIGHTS_NAME).read_bytes())
+    for name, changes in (("b", {"tasks": ["snr"], "epochs": 1}), ("c", {"loss_weights": [50, 50, 5, 1], "epochs": 1})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / train.EXAMPLES).symlink_to(out / train.EXAMPLES)
+        recipe = _recipe(tmp_path / name, **changes)
+        made = train.run(TrainRequest(Sources(slices=slices), tmp_path / name, recipe, "cpu"))
+        (folder / f"{name}.safetensors").write_bytes(made.path.read_bytes())
+    classes, numbers = evaluate(EvaluateRequest(Sources(slices=slices), folder, cache=out, resamples=20))
+    rows = {row.name: row.cells for row in classes.rows if row.source == "measured"}
+    simulated = {name for name in rows if name.endswith(", simulated")}
+    assert {f"ours ({name}), simulated" for name in ("separate", "snr alone", "separate, λ 50 50 5 1")} == simulated
+    assert rows["ours (snr alone), simulated"] == (None,) * 8
+    alone = next(row.cells for row in numbers.rows if row.name == "ours (snr alone), simulated")
+    assert alone[2] is not None
+    assert alone[3:] == (None,) * 3
+
+
+def test_weights_that_look_at_series_differently_are_not_measured_together(
+    trained: tuple[Path, weights.Weights], slices: Path, tmp_path: Path
+) -> None:
+    other = train.run(TrainRequest(Sources(), tmp_path, _recipe(tmp_path, epochs=1, phantoms=3), "cpu"))
+    (tmp_path / "a.safetensors").write_bytes((trained[0] / WEIGHTS_NAME).read_bytes())
+    assert other.path.parent == tmp_path
+    with pytest.raises(ValueError, match="different pictures"):
+        evaluate(EvaluateRequest(Sources(slices=slices), tmp_path))
+
+
 def test_without_slices_phantoms_train_alone(tmp_path: Path) -> None:
     made = train.run(TrainRequest(Sources(), tmp_path, _recipe(tmp_path, epochs=1, phantoms=3), "cpu"))
     assert "of 0 patients" in read_release(made).trained_on

@@ -153,8 +153,26 @@ def test_distorted_photographs_are_scored_by_their_ranks(tmp_path: Path) -> None
 
 
 def test_a_patient_with_many_pictures_counts_for_their_square_root() -> None:
-    examples = [Example(lambda: torch.zeros(1, 1), 0.0, name) for name in "aaaab"]
-    assert odds(examples).tolist() == [0.5, 0.5, 0.5, 0.5, 1.0]
+    examples = [_example(name, "plain") for name in "aaaab"]
+    assert _shares(examples, "group") == pytest.approx({"a": 2 / 3, "b": 1 / 3})
+
+
+def test_a_kind_with_many_pictures_counts_for_their_square_root() -> None:
+    examples = [_example("a", "dose and views") for _ in range(9)] + [_example("a", "gaussian")]
+    assert _shares(examples, "kind") == pytest.approx({"dose and views": 3 / 4, "gaussian": 1 / 4})
+
+
+def _example(group: str, kind: str) -> Example:
+    return Example(lambda: torch.zeros(1, 1), 0.0, group, kind)
+
+
+def _shares(examples: list[Example], of: str) -> dict[str, float]:
+    """The share of draws of each patient or kind."""
+    likelihood = odds(examples)
+    shares: dict[str, float] = {}
+    for example, chance in zip(examples, (likelihood / likelihood.sum()).tolist(), strict=True):
+        shares[getattr(example, of)] = shares.get(getattr(example, of), 0.0) + chance
+    return shares
 
 
 def test_a_crop_is_a_turned_part_of_the_picture() -> None:

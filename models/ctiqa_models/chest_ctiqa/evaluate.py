@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from rich.progress import track
 
 from ctiqa_models import catalog
 from ctiqa_models.chest_ctiqa.batches import whole
@@ -19,9 +20,10 @@ from ctiqa_models.chest_ctiqa.domain import view_of
 from ctiqa_models.chest_ctiqa.examples import Example, load_examples, make_examples
 from ctiqa_models.chest_ctiqa.judgement import Judgement, judge
 from ctiqa_models.chest_ctiqa.labels import Window, window_of_kernel
-from ctiqa_models.chest_ctiqa.network import Task
+from ctiqa_models.chest_ctiqa.network import ALL_TASKS, Task
 from ctiqa_models.chest_ctiqa.paper import CLASS_COLUMNS, CLASS_ROWS, NUMBER_COLUMNS, NUMBER_ROWS
 from ctiqa_models.chest_ctiqa.preprocess import network_input, slice_channels, slice_maps
+from ctiqa_models.chest_ctiqa.recipe import Recipe, read_recipe
 from ctiqa_models.chest_ctiqa.release import Release, objection_to, read_release
 from ctiqa_models.chest_ctiqa.volumes import AS_IT_CAME, DENOISED, PHANTOM, is_chest
 from ctiqa_models.data.slices import read_slice, slice_files
@@ -31,7 +33,6 @@ from ctiqa_models.evaluation.classes import accuracy, f1, precision, recall
 from ctiqa_models.evaluation.figures import Figure, Values, bootstrap, plcc, rmse, srcc
 from ctiqa_models.evaluation.table import Row, Table
 from ctiqa_models.training.request import EvaluateRequest
-from ctiqa_models.weights import WeightsFile, sha256_of
 
 _Statistic = Callable[[Values, Values], float]
 
@@ -51,27 +52,54 @@ class Judged:
     is_accepted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A variant and what it said of the held-out series."""
+
+    name: str
+    judged: list[Judged]
+
+
 def run(request: EvaluateRequest) -> tuple[Table, ...]:
     """The paper's table of classes and that of numbers, the window of real slices, and what the gate lets through.
 
-    Series are simulated on the validation side of `sources.slices` and on held-out phantoms, as the weights' recipe
-    has it, and kept in `cache`. Raises WeightsError, and ValueError for slices that cannot be read.
+    `weights` may be a folder: each file in it becomes rows of the first two tables, so that the variants of the paper's
+    Tables 2 and 3 stand beside each other; the last two are of one file alone. Series are simulated on the validation
+    side of `sources.slices` and on held-out phantoms, as the weights' recipe has it, and kept in `cache`. Raises
+    WeightsError, and ValueError for slices that cannot be read or weights that do not look at series in the same way.
     """
-    release = read_release(_weights(request.weights))
-    release.network.to(device_of(request.device))
+    releases = [read_release(file) for file in request.files(catalog.CHEST_CTIQA_WEIGHTS)]
+    first = releases[0]
+    if len({_way_of_looking(release.recipe) for release in releases}) > 1:
+        raise ValueError(f"the weights in {request.weights} were trained on different pictures; measure them apart")
     with _folder(request.cache) as folder:
-        make_examples(folder, request.sources.slices, release.recipe, request.processes, is_held_out)
-        held_out = [one for one in load_examples(folder, release.recipe.shape) if is_held_out(one.patient)]
-    judged = [judge_example(release, one) for one in held_out]
-    slices = [] if request.sources.slices is None else list(_judged_slices(release, request.sources.slices))
+        make_examples(folder, request.sources.slices, first.recipe, request.processes, is_held_out)
+        held_out = [one for one in load_examples(folder, first.recipe.shape) if is_held_out(one.patient)]
+    measured = []
+    for release in track(releases, description="measuring"):
+        release.network.to(device_of(request.device))
+        judged = [judge_example(release, one) for one in held_out]
+        measured.append(_Measured(describe(release.recipe), judged))
     notes = (_NO_READERS,) if request.against else ()
     figures = partial(_figures, resamples=request.resamples)
-    return (
-        _class_table(judged, figures, release.recipe.branch, notes),
-        _number_table(judged, figures, release.recipe.branch, notes),
-        _slice_table(slices, figures),
-        _gate_table(judged),
-    )
+    of_variants = (_class_table(measured, figures, notes), _number_table(measured, figures, notes))
+    if len(releases) > 1:
+        return of_variants
+    slices = [] if request.sources.slices is None else list(_judged_slices(first, request.sources.slices))
+    return (*of_variants, _slice_table(slices, figures), _gate_table(measured[0].judged))
+
+
+def describe(recipe: Recipe) -> str:
+    """A row's name: where the tasks part, or which are alone, and losses that are not the shipped recipe's."""
+    alone = len(recipe.tasks) < len(ALL_TASKS)
+    name = f"{' and '.join(recipe.tasks)} alone" if alone else recipe.branch
+    if recipe.loss_weights == read_recipe().loss_weights:
+        return name
+    return f"{name}, λ {' '.join(f'{weight:g}' for weight in recipe.loss_weights)}"
+
+
+def _way_of_looking(recipe: Recipe) -> tuple[object, ...]:
+    return recipe.shape, recipe.phantoms, recipe.matrix, recipe.draws
 
 
 def judge_example(release: Release, example: Example) -> Judged:
@@ -110,12 +138,12 @@ def _judged_slices(release: Release, folder: Path) -> Iterator[tuple[str, bool, 
 
 
 def _class_table(
-    judged: Sequence[Judged], figures: Callable[..., list[Figure | None]], branch: str, notes: tuple[str, ...]
+    measured: Sequence[_Measured], figures: Callable[..., list[Figure | None]], notes: tuple[str, ...]
 ) -> Table:
     rows = []
-    for name, some in _groups(judged, (PHANTOM, DENOISED)):
+    for variant, name, some in _of_each(measured, (PHANTOM, DENOISED)):
         cells = [*figures(some, Task.WINDOW, _OF_CLASSES), *figures(some, Task.EXPOSURE, _OF_CLASSES)]
-        rows.append(Row(f"ours ({branch}), {name}", tuple(cells)))
+        rows.append(Row(f"ours ({variant}), {name}", tuple(cells)))
     return Table(
         "Chest CT-IQA: window and exposure",
         CLASS_COLUMNS,
@@ -130,12 +158,12 @@ def _class_table(
 
 
 def _number_table(
-    judged: Sequence[Judged], figures: Callable[..., list[Figure | None]], branch: str, notes: tuple[str, ...]
+    measured: Sequence[_Measured], figures: Callable[..., list[Figure | None]], notes: tuple[str, ...]
 ) -> Table:
     rows = []
-    for name, some in _groups(judged, (PHANTOM, DENOISED, AS_IT_CAME)):
+    for variant, name, some in _of_each(measured, (PHANTOM, DENOISED, AS_IT_CAME)):
         cells = [*figures(some, Task.SNR, _OF_NUMBERS), *figures(some, Task.BRISQUE, _OF_NUMBERS)]
-        rows.append(Row(f"ours ({branch}), {name}", tuple(cells)))
+        rows.append(Row(f"ours ({variant}), {name}", tuple(cells)))
     return Table(
         "Chest CT-IQA: SNR and BRISQUE against the classical algorithms",
         NUMBER_COLUMNS,
@@ -170,6 +198,11 @@ def _gate_table(judged: Sequence[Judged]) -> Table:
     return Table("Unseen chests that the gate accepts", ("accepted", "series"), tuple(rows))
 
 
+def _of_each(measured: Sequence[_Measured], origins: Sequence[str]) -> Iterator[tuple[str, str, list[Judged]]]:
+    for one in measured:
+        yield from ((one.name, name, some) for name, some in _groups(one.judged, origins))
+
+
 def _groups(judged: Sequence[Judged], origins: Sequence[str]) -> Iterator[tuple[str, list[Judged]]]:
     """The series of each origin, after all that were simulated together; empty ones are left out."""
     simulated = [one for one in judged if one.origin in (PHANTOM, DENOISED)]
@@ -198,10 +231,6 @@ def _sides(judged: Sequence[Judged]) -> tuple[list[dict[Task, float]], list[dict
 
 def _is_known(task: Task, value: float) -> bool:
     return value >= 0 if task.is_class else bool(np.isfinite(value))
-
-
-def _weights(path: Path | None) -> WeightsFile:
-    return catalog.CHEST_CTIQA_WEIGHTS if path is None else WeightsFile(path, sha256_of(path))
 
 
 @contextmanager

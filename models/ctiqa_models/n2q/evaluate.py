@@ -22,7 +22,6 @@ from ctiqa_models.n2q.release import Release, read_release
 from ctiqa_models.n2q.train import EXAMPLES
 from ctiqa_models.n2q.variants import VARIANTS
 from ctiqa_models.training.request import EvaluateRequest
-from ctiqa_models.weights import WeightsFile, sha256_of
 
 _POSTER = {
     "AE": (0.6761, 0.1033, 0.3226),
@@ -61,7 +60,7 @@ def run(request: EvaluateRequest) -> tuple[Table, ...]:
     """
     if request.against:
         raise ValueError(f"N2Q predicts maps, which no metric does that gives one number: {', '.join(request.against)}")
-    releases = [read_release(file) for file in _weights(request.weights)]
+    releases = [read_release(file) for file in request.files(catalog.N2Q_WEIGHTS)]
     bases = _held_out(request, request.sources.slices) if request.sources.slices else None
     pairs = sorted(request.sources.pairs.glob("*.npz")) if request.sources.pairs else []
     if bases is None and not pairs:
@@ -72,14 +71,6 @@ def run(request: EvaluateRequest) -> tuple[Table, ...]:
         release.network.to(device)
         measured.append((release, _sets(release, bases, pairs, request.resamples)))
     return (_maps(measured), *(table for release, sets in measured for table in _doses(release, sets)))
-
-
-def _weights(path: Path | None) -> list[WeightsFile]:
-    """The files that were named, or the one that ships."""
-    if path is None:
-        return [catalog.N2Q_WEIGHTS]
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    return [WeightsFile(file, sha256_of(file)) for file in files]
 
 
 def _held_out(request: EvaluateRequest, slices: Path) -> Bases | None:

@@ -28,7 +28,6 @@ from ctiqa_models.tfkt.recipe import Recipe
 from ctiqa_models.tfkt.release import Release, read_release
 from ctiqa_models.tfkt.trials import DOSES, Trial, at_doses, chosen, pairs, trials, with_fault
 from ctiqa_models.training.request import EvaluateRequest
-from ctiqa_models.weights import WeightsFile, sha256_of
 
 _COLUMNS = ("PLCC", "SRCC", "KRCC", "sum")
 _STATISTICS = (plcc, srcc, krcc, correlation_sum)
@@ -54,7 +53,7 @@ def run(request: EvaluateRequest) -> tuple[Table, ...]:
     `weights` is a file that `train` wrote, or a folder of several, which then get a row each: that is how the poster's
     ablation is made. Raises ValueError when there is nothing to measure on, and WeightsError for unusable weights.
     """
-    releases = [read_release(file) for file in _files(request.weights)]
+    releases = [read_release(file) for file in request.files(TFKT_WEIGHTS)]
     device = device_of(request.device)
     ours = [_Entry(describe(release.recipe), _scorer(release.network, device)) for release in releases]
     others, missing = _others(request.against, request.device)
@@ -82,15 +81,6 @@ def describe(recipe: Recipe) -> str:
     parts += ["frozen F"] if recipe.freeze_cnn else []
     parts += [] if recipe.pretrain else ["no pre-training"]
     return ", ".join(parts)
-
-
-def _files(given: Path | None) -> list[WeightsFile]:
-    if given is None:
-        return [TFKT_WEIGHTS]
-    paths = sorted(given.glob("*.safetensors")) if given.is_dir() else [given]
-    if not paths:
-        raise ValueError(f"{given} holds no weights (.safetensors)")
-    return [WeightsFile(path, sha256_of(path)) for path in paths]
 
 
 def _scorer(network: TfktNetwork, device: torch.device) -> Scorer:

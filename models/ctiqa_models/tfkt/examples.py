@@ -85,9 +85,13 @@ def distorted_photos(folder: Path, photos: Sequence[DistortedPhoto]) -> Sides:
 
 
 def odds(examples: Sequence[Example]) -> torch.Tensor:
-    """How often each example is to be drawn: a patient with many counts for the square root of them."""
-    counts = Counter(example.group for example in examples)
-    return torch.tensor([counts[example.group] ** -0.5 for example in examples])
+    """How often each example is to be drawn: a patient, and a kind, with many counts for the square root of them.
+
+    Otherwise what is drawn is mostly less dose, and smoothed and faulty pictures stay badly known.
+    """
+    patients = Counter(example.group for example in examples)
+    kinds = Counter(example.kind for example in examples)
+    return torch.tensor([(patients[example.group] * kinds[example.kind]) ** -0.5 for example in examples])
 
 
 def thinned(curve: QuantileMap) -> QuantileMap:

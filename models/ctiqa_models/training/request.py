@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctiqa_models.data.sources import Sources
+from ctiqa_models.weights import WeightsFile, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class TrainRequest:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateRequest:
-    """Measure `weights` (None: those that ship) on the validation side of `sources`.
+    """Measure `weights` (a file, a folder of several, or None: those that ship) on the validation side of `sources`.
 
     `against` names further metrics to put into the same tables ("pyiqa:niqe"). `cache` is a folder for what is costly
     to simulate again. `resamples` are those of the bootstrap, of patients.
@@ -38,3 +39,15 @@ class EvaluateRequest:
     device: str = "auto"
     processes: int = 1
     resamples: int = 1000
+
+    def files(self, shipped: WeightsFile) -> list[WeightsFile]:
+        """The weights to measure: the file that was named, all of a folder by name, or what ships.
+
+        Raises ValueError for a folder that holds none.
+        """
+        if self.weights is None:
+            return [shipped]
+        found = sorted(self.weights.glob("*.safetensors")) if self.weights.is_dir() else [self.weights]
+        if not found:
+            raise ValueError(f"{self.weights} holds no weights (.safetensors)")
+        return [WeightsFile(file, sha256_of(file)) for file in found]
