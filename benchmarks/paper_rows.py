@@ -30,7 +30,7 @@ Changes = Mapping[str, Any]
 
 _SHORT_TFKT: Changes = {
     "phase2": [
-        {"epochs": 2, "pictures": 1600, "batch": 8, "crop": 320, "learning_rate": 0.0003, "warm_up": 0.1},
+        {"epochs": 1, "pictures": 1600, "batch": 8, "crop": 320, "learning_rate": 0.0003, "warm_up": 0.1},
         {"epochs": 1, "pictures": 320, "batch": 8, "crop": 512, "learning_rate": 0.0001, "warm_up": 0.1},
     ]
 }
@@ -43,6 +43,18 @@ _SHORT_N2Q: Changes = {
 # RED-CNN takes fourteen times as long a picture as the U-Net: a quarter of the pictures, and no whole ones.
 _SHORT_RED_CNN: Changes = {
     "phases": [{"epochs": 4, "steps": 12, "batch": 16, "crop": 128, "dropout": 0.0, "learning_rate": 0.0005}]
+}
+_BRANCHES_AND_TASKS: Mapping[str, Changes] = {
+    "separate": {},
+    "shared": {"branch": "shared"},
+    "per-kind": {"branch": "per_kind"},
+    "paper-weights": {"loss_weights": [50.0, 50.0, 5.0, 1.0]},
+    "classes-alone": {"tasks": ["window", "exposure"]},
+    "numbers-alone": {"tasks": ["snr", "brisque"]},
+    "window-alone": {"tasks": ["window"]},
+    "exposure-alone": {"tasks": ["exposure"]},
+    "snr-alone": {"tasks": ["snr"]},
+    "brisque-alone": {"tasks": ["brisque"]},
 }
 
 ROWS: Mapping[str, Mapping[str, Changes]] = {
@@ -57,16 +69,7 @@ ROWS: Mapping[str, Mapping[str, Changes]] = {
         "red-cnn": {**_SHORT_RED_CNN, "variant": "red-cnn"},
     },
     "chest-ctiqa": {
-        "separate": {},
-        "shared": {"branch": "shared"},
-        "per-kind": {"branch": "per_kind"},
-        "paper-weights": {"loss_weights": [50.0, 50.0, 5.0, 1.0]},
-        "classes-alone": {"tasks": ["window", "exposure"]},
-        "numbers-alone": {"tasks": ["snr", "brisque"]},
-        "window-alone": {"tasks": ["window"]},
-        "exposure-alone": {"tasks": ["exposure"]},
-        "snr-alone": {"tasks": ["snr"]},
-        "brisque-alone": {"tasks": ["brisque"]},
+        name: {"epochs": 20, "dropout_free_epochs": 6, **changes} for name, changes in _BRANCHES_AND_TASKS.items()
     },
 }
 SHARED = {"tfkt": ("pictures", "photographs", "phase1"), "n2q": ("examples",), "chest-ctiqa": ("examples",)}

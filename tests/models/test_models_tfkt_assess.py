@@ -122,7 +122,7 @@ def test_progress_is_told_every_few_slices() -> None:
 @pytest.mark.parametrize("variant", ["v1", "v2"])
 def test_what_a_site_trained_scores_as_it_did_and_under_its_own_label(tmp_path: Path, variant: str) -> None:
     volume = HuVolume(anatomy(5, 4, 128), (5.0, 3.125, 3.125))
-    release = untrained(torch.from_numpy(volume.hu), variant=variant)
+    release = untrained(torch.from_numpy(volume.hu), variant=variant, picture_size=128)
     file = write_release(release, tmp_path / "run" / "tfkt.safetensors")
     adopt(file.path, tmp_path, NOW, "try-1")
     tfkt = catalog.assessors("cpu", ["tfkt"], tmp_path)[0]

@@ -25,7 +25,7 @@ def _score(tfkt: catalog.Assessor, volume: HuVolume) -> float:
 
 
 def _assess(tfkt: catalog.Assessor, hu: np.ndarray) -> Assessment:
-    return tfkt.assess(HuVolume(hu.astype(np.float32), (5.0, 1.5, 1.5)), lambda share: None)
+    return tfkt.assess(HuVolume(hu.astype(np.float32), (5.0, 0.75, 0.75)), lambda share: None)
 
 
 def test_the_catalog_ships_what_the_recipe_made() -> None:
@@ -43,12 +43,19 @@ def test_a_noisy_phantom_scores_below_a_clean_one(tfkt: catalog.Assessor) -> Non
 
 
 def test_what_is_no_trunk_is_not_scored(tfkt: catalog.Assessor) -> None:
-    y, x = np.mgrid[:256, :256] - 128
+    y, x = np.mgrid[:512, :512] - 256
     rng = np.random.default_rng(1)
-    head = np.where(np.hypot(x, y) < 55, 35 + rng.normal(0, 4, x.shape), -1000)
-    head[(np.hypot(x, y) >= 50) & (np.hypot(x, y) < 55)] = 1200
+    head = np.where(np.hypot(x, y) < 110, 35 + rng.normal(0, 4, x.shape), -1000)
+    head[(np.hypot(x, y) >= 100) & (np.hypot(x, y) < 110)] = 1200
     photograph = rng.uniform(-1000, 1000, x.shape)
     for hu in (head, photograph):
         assessment = _assess(tfkt, np.stack([hu, hu]))
         assert assessment.status is Status.NOT_SCORED
         assert assessment.reason
+
+
+def test_a_small_matrix_is_not_scored_for_enlarged_it_looks_smoothed(tfkt: catalog.Assessor) -> None:
+    assessment = tfkt.assess(simulate_series(101, 1, 256, Scan(1.0)), lambda share: None)
+    assert assessment.status is Status.NOT_SCORED
+    assert assessment.reason is not None
+    assert "256×256 pixels, and with fewer than 320 rows" in assessment.reason

@@ -81,7 +81,7 @@ class Tfkt:
     changes no quality: the mean over up to eight slices. With another `identity` its name stands in place of `tfkt`.
 
     Slices to which the gate, the trunk gate (None: there is none) or the judge object are left out; when fewer than
-    half remain the volume is not scored. `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that
+    half remain the volume is not scored, nor when its slices have fewer rows than `smallest_side`. `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that
     torch knows.
     """
 
@@ -93,6 +93,7 @@ class Tfkt:
         gate: Gate | None = None,
         judge: Judge | None = None,
         trunk: TrunkGate | None = None,
+        smallest_side: int = 1,
     ) -> None:
         self._device = device_of(device)
         network.eval().to(self._device)
@@ -100,6 +101,7 @@ class Tfkt:
         self._identity = identity
         self._gate: Gate = PlainGate() if gate is None else gate
         self._trunk = trunk
+        self._smallest_side = smallest_side
 
     @property
     def identity(self) -> ModelIdentity:
@@ -109,7 +111,7 @@ class Tfkt:
     def assess(self, volume: HuVolume, progress: Progress) -> Assessment:
         """Assess one volume, a few slices at a time; NOT_SCORED with a reason when there is too little to judge."""
         count = len(volume.hu)
-        reason = odd_shape(volume)
+        reason = odd_shape(volume) or self._too_small(volume)
         if reason:
             return self._not_scored(reason)
         findings = _Findings()
@@ -120,6 +122,13 @@ class Tfkt:
         if len(findings.scores) < max(1, LEAST_SHARE * count):
             return self._not_scored(why_not(findings.objections.values(), count, _VERDICT))
         return self._scored(findings)
+
+    def _too_small(self, volume: HuVolume) -> str | None:
+        """Why the slices have too few rows: enlarged, they look smoothed."""
+        rows, columns = volume.hu.shape[1:]
+        if rows >= self._smallest_side:
+            return None
+        return f"the slices have {rows}×{columns} pixels, and with fewer than {self._smallest_side} rows they look smoothed"
 
     def _assess_chunk(self, volume: HuVolume, start: int, again: set[int], findings: _Findings) -> None:
         """Look for a body in the slices from `start` on, and send those with one through the network."""
