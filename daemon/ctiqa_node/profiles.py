@@ -13,7 +13,7 @@ PROFILES: dict[ProfileName, frozenset[ObjectName]] = {
     "generic-pacs": frozenset({"sr", "summary"}),
     # Shows pictures, multi-frame ones too, and Parametric Maps over their slices; no Key Object Selections.
     "ohif": frozenset({"sr", "summary", "quality_maps", "parametric_map"}),
-    # Takes no Parametric Map over C-STORE (1.10), and its own viewer shows pictures only.
+    # Its own viewer shows pictures only; an Orthanc behind OHIF is "ohif".
     "orthanc": frozenset({"sr", "summary", "quality_maps"}),
     # Names Parametric Maps and Key Object Selections among what it shows.
     "weasis": frozenset({"sr", "summary", "quality_maps", "parametric_map", "key_objects"}),

@@ -28,8 +28,8 @@ def test_every_profile_has_its_set_and_each_holds_the_standard_objects() -> None
         assert wanted(_destination(name)) >= STANDARD
 
 
-def test_orthanc_which_takes_none_over_c_store_is_sent_no_parametric_map() -> None:
-    assert OutputKind.PARAMETRIC_MAP not in wanted(_destination("orthanc"))
+def test_orthanc_whose_viewer_shows_pictures_only_is_sent_pictures_of_the_maps_and_no_numbers() -> None:
+    assert wanted(_destination("orthanc")) == STANDARD | {OutputKind.QUALITY_MAPS}
 
 
 def test_without_destinations_the_standard_objects_are_made() -> None:

@@ -88,7 +88,8 @@ class AssociationRecord:
         # Without a request nothing tells the association's thread that the connection is gone: it would wait for
         # acse_timeout and count as an association until then, so that a few port checks could fill the limit.
         if not self._known(event.assoc).requested:
-            event.assoc.dul.to_user_queue.put(None)
+            nothing = cast(Any, None)  # what its reader gets when time is up, too; the queue is not typed for it
+            event.assoc.dul.to_user_queue.put(nothing)
 
     def _established(self, event: evt.Event) -> None:
         self._known(event.assoc).row_id = self._write_down(event.assoc, AssociationOutcome.OPEN, None)
