@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.uid import (
-    BasicTextSRStorage,
     ComprehensiveSRStorage,
     EncapsulatedPDFStorage,
+    EnhancedSRStorage,
     KeyObjectSelectionDocumentStorage,
     MultiFrameTrueColorSecondaryCaptureImageStorage,
     ParametricMapStorage,
@@ -30,7 +30,7 @@ SOP_CLASSES = {
     OutputKind.PARAMETRIC_MAP: ParametricMapStorage,
     OutputKind.KEY_OBJECTS: KeyObjectSelectionDocumentStorage,
     OutputKind.PDF: EncapsulatedPDFStorage,
-    OutputKind.TEXT_REPORT: BasicTextSRStorage,
+    OutputKind.TEXT_REPORT: EnhancedSRStorage,
 }
 
 
