@@ -18,6 +18,13 @@ STRUCTURED_REPORT_SERIES_NUMBER = 9901
 SECONDARY_CAPTURE_SERIES_NUMBER = 9902
 
 
+class SliceGroups(StrEnum):
+    """Which slices have a measurement group of their own in the structured report."""
+
+    NOTABLE = "notable"
+    ALL = "all"
+
+
 class ReportStatus(StrEnum):
     """Whether a model gave numbers."""
 
@@ -92,12 +99,21 @@ class DeviceInfo:
     station_name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PredecessorDocument:
+    """The structured report of the series' last revision, which this one stands in place of (PS3.3 C.17.2.3)."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
     """One assessment of one series, ready to be written down.
 
     `revision` counts from 1 and grows when late slices made the series be assessed again. `assessed_at` is an aware
-    time; it is the only time in the result objects, so that the same report gives the same objects.
+    time; it is the only time in the result objects, so that the same report gives the same objects. `predecessor` is
+    None for the first report of a series.
     """
 
     volume: CtVolume
@@ -107,6 +123,8 @@ class Report:
     assessed_at: datetime
     structured_report_series_number: int = STRUCTURED_REPORT_SERIES_NUMBER
     secondary_capture_series_number: int = SECONDARY_CAPTURE_SERIES_NUMBER
+    slice_groups: SliceGroups = SliceGroups.NOTABLE
+    predecessor: PredecessorDocument | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no result object could be made from."""
