@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -29,6 +29,7 @@ from ctiqa_node.report.content import DeviceInfo, Report
 from ctiqa_node.report.secondary_capture import secondary_capture
 from ctiqa_node.report.structured_report import structured_report
 from ctiqa_node.report.summary_page import summary_page
+from ctiqa_node.routing import STANDARD, new_delivery, to_make, wanted
 from ctiqa_node.series import SeriesEvent, apply_event
 from ctiqa_node.spool import Spool, make_folder_durably, write_durably
 
@@ -44,13 +45,23 @@ class MadeOutput:
     content: bytes
 
 
-def make_outputs(report: Report) -> list[MadeOutput]:
-    """The result objects of one report."""
-    made = (
-        (OutputKind.STRUCTURED_REPORT, structured_report(report)),
-        (OutputKind.SUMMARY_PAGE, secondary_capture(report, summary_page(report))),
-    )
-    return [MadeOutput(kind, dataset, _encode(dataset)) for kind, dataset in made]
+def _summary_page(report: Report) -> Dataset:
+    return secondary_capture(report, summary_page(report))
+
+
+MAKERS: dict[OutputKind, Callable[[Report], Dataset | None]] = {
+    OutputKind.STRUCTURED_REPORT: structured_report,
+    OutputKind.SUMMARY_PAGE: _summary_page,
+}
+"""How each kind is made, in the order in which they are made and sent; None: there is nothing to show."""
+
+
+def make_outputs(report: Report, kinds: Set[OutputKind] = STANDARD) -> Iterator[MadeOutput]:
+    """The result objects of one report, one after the other: they may be as large as the series."""
+    for kind, make in MAKERS.items():
+        dataset = make(report) if kind in kinds else None
+        if dataset is not None:
+            yield MadeOutput(kind, dataset, _encode(dataset))
 
 
 def make_report(volume: CtVolume, assessed: Sequence[Assessed], revision: int, at: datetime, config: Config) -> Report:
@@ -63,6 +74,11 @@ def make_report(volume: CtVolume, assessed: Sequence[Assessed], revision: int, a
         assessed_at=at,
         structured_report_series_number=config.report.sr_series_number,
         secondary_capture_series_number=config.report.summary_series_number,
+        quality_maps_series_number=config.report.quality_maps_series_number,
+        parametric_map_series_number=config.report.parametric_map_series_number,
+        key_objects_series_number=config.report.key_objects_series_number,
+        pdf_series_number=config.report.pdf_series_number,
+        text_report_series_number=config.report.text_report_series_number,
     )
 
 
@@ -88,11 +104,13 @@ class Assessing:
         progress(0.1)
         assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
         at = now()
-        made = make_outputs(make_report(volume, assessed, revision, at, self._config))
-        progress(0.95)
         folder = self._outputs / str(series_id)
         make_folder_durably(folder)
-        rows = [self._write(folder, revision, output, at) for output in made]
+        rows = []
+        report = make_report(volume, assessed, revision, at, self._config)
+        for output in make_outputs(report, to_make(self._config.destinations)):
+            rows.append(self._write(folder, revision, output, at))
+            progress(0.9 + 0.1 * len(rows) / (len(MAKERS) + 1))
         with self._database.write() as session:
             job = jobs.hold(session, job_id, worker)
             _record_assessments(session, job, assessed, volume, self._analyst.device, at)
@@ -123,15 +141,9 @@ class Assessing:
 
     def _record_outputs(self, session: Session, series: Series, rows: Sequence[Output]) -> None:
         _supersede_deliveries(session, series)
-        moment = now()
         for row in rows:
             row.series = series
-            row.deliveries = [
-                Delivery(
-                    destination=destination.name, state=DeliveryState.PENDING, created_at=moment, next_try_at=moment
-                )
-                for destination in self._config.destinations
-            ]
+            row.deliveries = [new_delivery(each) for each in self._config.destinations if row.kind in wanted(each)]
             session.add(row)
 
 
