@@ -25,6 +25,11 @@ class WindowAgreement:
         return self.seen.label == self.expected
 
     @property
+    def word(self) -> str:
+        """The verdict in one word."""
+        return "agrees" if self.agrees else "mismatch"
+
+    @property
     def sentence(self) -> str:
         """Both in words."""
         verb = "looks like" if self.agrees else "does not look like"

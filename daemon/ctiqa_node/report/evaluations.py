@@ -161,7 +161,7 @@ def _code(name: Code, value: Code, *below: ContentItem) -> CodeContentItem:
 
 
 def _number(name: Code, value: float, unit: str) -> NumContentItem:
-    return NumContentItem(name=name, value=round(value, 2), unit=table.unit_code(unit), relationship_type=_PROPERTY)
+    return NumContentItem(name=name, value=round(value, 6), unit=table.unit_code(unit), relationship_type=_PROPERTY)
 
 
 def _text(name: Code, value: str, relationship: RelationshipTypeValues = _PROPERTY) -> TextContentItem:

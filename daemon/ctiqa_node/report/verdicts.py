@@ -28,6 +28,11 @@ def quality_category(score: float) -> QualityCategory:
     return words[min(max(floor(score + 0.5), 0), len(words) - 1)]
 
 
+def category_of(name: str, value: float) -> QualityCategory | None:
+    """The word of a measurement by its name; None for one on another scale."""
+    return quality_category(value) if name in LDCTIQA_SCORES else None
+
+
 class NotScoredReason(StrEnum):
     """Why a model gave no number, for programs; the sentence beside it is for people."""
 
