@@ -102,3 +102,12 @@ def test_a_table_and_holes_do_not_change_the_outline(report):
 def test_an_empty_slice_gets_its_frame_as_outline():
     points = body_outline(np.full((40, 60), -1000.0, dtype=np.float32))
     assert points.tolist() == [[0.5, 0.5], [59.5, 0.5], [59.5, 39.5], [0.5, 39.5], [0.5, 0.5]]
+
+
+def test_a_chest_wall_of_few_pixels_is_not_opened():
+    rows, columns = np.mgrid[:64, :64]
+    radius = np.hypot((columns - 32) / 24, (rows - 32) / 18)
+    ring = (radius < 1) & (radius > 0.85)  # lungs to within three pixels of the skin
+    points = body_outline(np.where(ring, 30.0, -900.0).astype(np.float32))
+    assert np.ptp(points[:, 0]) == pytest.approx(48, abs=2)
+    assert np.ptp(points[:, 1]) == pytest.approx(36, abs=2)
