@@ -101,11 +101,12 @@ class ReportSection(_Section):
     key_objects_series_number: SeriesNumber = 9905
     pdf_series_number: SeriesNumber = 9906
     text_report_series_number: SeriesNumber = 9907
+    slice_groups: Literal["notable", "all"] = "notable"
 
     @model_validator(mode="after")
     def _distinct(self) -> ReportSection:
         taken: dict[int, str] = {}
-        for name in type(self).model_fields:
+        for name in (name for name in type(self).model_fields if name.endswith("_series_number")):
             number = getattr(self, name)
             if number in taken:
                 raise ValueError(f"{taken[number]} and {name} must differ")

@@ -71,6 +71,8 @@ def test_out_gets_report_text_picture_and_json_of_each_assessed_series(run: Run,
     assert report.StudyInstanceUID == summary.StudyInstanceUID == ran.json[0]["study_instance_uid"]
     assert imread(first / "summary.png").shape[:2] == (summary.Rows, summary.Columns)
     assert json.loads((first / "results.json").read_text()) == ran.json[0]
+    assert (ran.json[0]["completeness"], ran.json[0]["missing_slices"]) == ("probable", 0)
+    assert {n["role"] for n in ran.json[0]["notable_slices"]} >= {"worst", "best"}
     assert "Phantom^Simulated" in (first / "report.txt").read_text()
 
 

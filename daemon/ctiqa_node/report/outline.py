@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 _BODY_HU = -400.0  # between fat (about -100) and lung or foam (below -600)
-_OPENING_STEPS = 3  # parts thin table plates from the skin that lies on them
+_OPENING_SHARE = 1 / 170  # of the rows, 3 of 512: parts thin table plates from the skin that lies on them
 _TOLERANCE_PIXELS = 1.0
 _SMALLEST_SHARE = 0.01  # of the slice; below it there is nobody to outline
 
@@ -31,7 +31,7 @@ def body_outline(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _largest_object(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
-    opened = ndimage.binary_opening(mask, iterations=_OPENING_STEPS)
+    opened = ndimage.binary_opening(mask, iterations=max(1, round(_OPENING_SHARE * mask.shape[0])))
     labels, count = ndimage.label(opened)
     if count == 0:
         return None

@@ -17,10 +17,10 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from ctiqa_node.report.codes import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME
-from ctiqa_node.report.content import Report
+from ctiqa_node.report.content import PredecessorDocument, Report
 from ctiqa_node.report.image_library import distinct_instances, image_library
 from ctiqa_node.report.measurement_groups import series_group, slice_group
-from ctiqa_node.report.notable import notable_slices
+from ctiqa_node.report.notable import grouped_slices
 from ctiqa_node.report.source import dress, patient_and_study, plain, source_uid
 from ctiqa_node.report.uids import (
     DEVICE_MODEL,
@@ -66,7 +66,28 @@ def structured_report(report: Report) -> Dataset:
         ],
     )
     dress(result, report, kind, SERIES_DESCRIPTION, report.structured_report_series_number)
+    result["SoftwareVersions"].value = list(_software_versions(report))
+    if report.predecessor is not None:
+        result.PredecessorDocumentsSequence = [_predecessor(report, report.predecessor)]
     return result
+
+
+def _software_versions(report: Report) -> tuple[str, ...]:
+    """The node's, and each model's with its name."""
+    models = (f"{plain(m.name)} {plain(m.version)}" for m in report.models)
+    return tuple(text.replace("\\", "/")[:64] for text in (plain(report.device.software_version), *models))
+
+
+def _predecessor(report: Report, last: PredecessorDocument) -> Dataset:
+    """The last revision's report, which lies in the same series (PS3.3 C.17.2.3 and C.17.2.1)."""
+    instance, series, study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID = last.sop_class_uid
+    instance.ReferencedSOPInstanceUID = last.sop_instance_uid
+    series.ReferencedSOPSequence = [instance]
+    series.SeriesInstanceUID = result_series_uid(source_uid(report, "SeriesInstanceUID"), ResultKind.STRUCTURED_REPORT)
+    study.ReferencedSeriesSequence = [series]
+    study.StudyInstanceUID = source_uid(report, "StudyInstanceUID")
+    return study
 
 
 def _evidence(report: Report) -> list[Dataset]:
@@ -88,7 +109,7 @@ def _evidence(report: Report) -> list[Dataset]:
 
 
 def _content(report: Report) -> MeasurementReport:
-    groups = [slice_group(report, notable) for notable in notable_slices(report)]
+    groups = [slice_group(report, notable) for notable in grouped_slices(report)]
     content = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=_observer(report)),
         procedure_reported=_PROCEDURE,
