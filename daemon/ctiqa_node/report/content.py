@@ -16,6 +16,11 @@ ByteArray = npt.NDArray[np.uint8]
 
 STRUCTURED_REPORT_SERIES_NUMBER = 9901
 SECONDARY_CAPTURE_SERIES_NUMBER = 9902
+QUALITY_MAPS_SERIES_NUMBER = 9903
+PARAMETRIC_MAP_SERIES_NUMBER = 9904
+KEY_OBJECTS_SERIES_NUMBER = 9905
+PDF_SERIES_NUMBER = 9906
+TEXT_REPORT_SERIES_NUMBER = 9907
 
 
 class ReportStatus(StrEnum):
@@ -107,6 +112,11 @@ class Report:
     assessed_at: datetime
     structured_report_series_number: int = STRUCTURED_REPORT_SERIES_NUMBER
     secondary_capture_series_number: int = SECONDARY_CAPTURE_SERIES_NUMBER
+    quality_maps_series_number: int = QUALITY_MAPS_SERIES_NUMBER
+    parametric_map_series_number: int = PARAMETRIC_MAP_SERIES_NUMBER
+    key_objects_series_number: int = KEY_OBJECTS_SERIES_NUMBER
+    pdf_series_number: int = PDF_SERIES_NUMBER
+    text_report_series_number: int = TEXT_REPORT_SERIES_NUMBER
 
     def __post_init__(self) -> None:
         """Refuse what no result object could be made from."""

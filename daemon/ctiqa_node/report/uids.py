@@ -39,6 +39,11 @@ class ResultKind(StrEnum):
 
     STRUCTURED_REPORT = "sr"
     SECONDARY_CAPTURE = "sc"
+    QUALITY_MAPS = "quality_maps"
+    PARAMETRIC_MAP = "parametric_map"
+    KEY_OBJECTS = "key_objects"
+    PDF = "pdf"
+    TEXT_REPORT = "text_report"
 
 
 def derived_uid(*parts: object) -> str:
