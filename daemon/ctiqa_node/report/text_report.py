@@ -1,0 +1,139 @@
+"""The results as a text report: an Enhanced SR of headings and lines, for archives and viewers that show no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from highdicom.sr import (
+    CodedConcept,
+    ContainerContentItem,
+    ContentSequence,
+    EnhancedSR,
+    LanguageOfContentItemAndDescendants,
+    RelationshipTypeValues,
+    TextContentItem,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import ExplicitVRLittleEndian
+
+from ctiqa_node.report import codes as table
+from ctiqa_node.report.content import Report, ReportedClassification, ReportedModel, ReportStatus
+from ctiqa_node.report.notable import notable_slices
+from ctiqa_node.report.objects import device_observer, evidence, instance_uid, our_coding_scheme, series_uid
+from ctiqa_node.report.page_text import footer, headline, remark_lines, slice_title
+from ctiqa_node.report.series_header import acquisition_line, series_line
+from ctiqa_node.report.source import dress, plain
+from ctiqa_node.report.uids import DEVICE_MODEL, ResultKind
+
+SERIES_DESCRIPTION = "CT image quality: text report"
+TITLE = table.private_code("quality_report", "CT image quality report")
+_ENGLISH = CodedConcept("en-US", "RFC5646", "English (United States)")
+_CONTAINS = RelationshipTypeValues.CONTAINS
+_SERIES = table.private_code("assessed_series", "Assessed series")
+_ACQUISITION = table.private_code("acquisition", "Acquisition")
+_VALUES = table.private_code("series_values", "Values of the series")
+_CLASSES = table.private_code("classes", "Classes")
+_SLICES = table.private_code("notable_slices", "Slices to look at")
+_REMARKS = table.private_code("remarks", "Remarks")
+_MODELS = table.private_code("models", "Models")
+_MODEL = table.private_code("model", "Model")
+_REMARK = table.private_code("remark", "Remark")
+_WRITTEN_BY = table.private_code("written_by", "Written by")
+_Line = tuple[Code, str]
+
+
+def text_report(report: Report) -> Dataset:
+    """Write the results as Enhanced SR of nothing but headings and text, with file meta information.
+
+    It follows no template, and its title is our own: an archive takes it neither for a measurement report nor for a
+    radiologist's. All content is ASCII; the same report gives the same data set, byte for byte. The structured report
+    has what is said here as numbers and codes.
+    """
+    result = EnhancedSR(
+        evidence=evidence(report, report.volume.sources),
+        content=_content(report),
+        series_instance_uid=series_uid(report, ResultKind.TEXT_REPORT),
+        series_number=report.text_report_series_number,
+        sop_instance_uid=instance_uid(report, ResultKind.TEXT_REPORT),
+        instance_number=report.revision,
+        manufacturer=DEVICE_MODEL,
+        is_complete=True,
+        is_final=True,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        specific_character_set=None,  # dress() sets it: the source's own may be one that highdicom refuses
+        coding_schemes=[our_coding_scheme()],
+    )
+    dress(result, report, ResultKind.TEXT_REPORT, SERIES_DESCRIPTION, report.text_report_series_number)
+    return result
+
+
+def _content(report: Report) -> ContainerContentItem:
+    root = ContainerContentItem(name=TITLE)
+    content = ContentSequence(is_root=False)
+    content.extend(LanguageOfContentItemAndDescendants(_ENGLISH))
+    content.extend(device_observer(report))
+    content.append(_text(codes.DCM.Summary, headline(report)))
+    content.append(_text(table.CAVEAT, table.NOT_FOR_DIAGNOSIS))
+    for heading, lines in _sections(report):
+        if lines:
+            section = ContainerContentItem(name=heading, relationship_type=_CONTAINS)
+            section.ContentSequence = ContentSequence([_text(name, words) for name, words in lines])
+            content.append(section)
+    root.ContentSequence = content
+    return root
+
+
+def _text(name: Code, words: str) -> TextContentItem:
+    """A line; the dots in the middle, which the page sets between parts, have no ASCII."""
+    return TextContentItem(name=name, value=plain(words.replace("  ·  ", ", ")) or "-", relationship_type=_CONTAINS)
+
+
+def _sections(report: Report) -> Iterator[tuple[Code, list[_Line]]]:
+    yield _SERIES, [(_SERIES, series_line(report)), (_ACQUISITION, acquisition_line(report))]
+    yield _VALUES, list(_values(report))
+    yield _CLASSES, [line for model in report.scored for line in _classes(model)]
+    yield table.NOT_SCORED, list(_not_scored(report))
+    yield _SLICES, [(table.SLICE_ROLE, slice_title(report, notable)) for notable in notable_slices(report)]
+    yield _REMARKS, [(_REMARK, words) for words in remark_lines(report)]
+    yield _MODELS, [*((_MODEL, _model_line(model)) for model in report.models), (_WRITTEN_BY, footer(report))]
+
+
+def _values(report: Report) -> Iterator[_Line]:
+    for model in report.scored:
+        for m in model.series_measurements:
+            entry = table.quantity(m.name)
+            reading = f" ({entry.reading})" if entry.reading else ""
+            by = f"by {table.model_title(model.name)} {model.version}"
+            yield entry.code, f"{table.value_text(m.name, m.value, m.unit)}{reading}, {by}"
+
+
+def _classes(model: ReportedModel) -> Iterator[_Line]:
+    ordered = sorted(model.classifications, key=lambda c: (c.name, -c.probability))
+    for name, group in groupby(ordered, key=lambda c: c.name):
+        yield table.evaluation_code(name), _class_line(name, list(group))
+
+
+def _class_line(name: str, classes: list[ReportedClassification]) -> str:
+    """The likeliest class first, then the others with their probabilities."""
+    best, *others = classes
+    words = table.class_text(best.label, best.probability)
+    if others:
+        words += "; " + ", ".join(f"{c.label}: {100 * c.probability:.0f} %" for c in others)
+    reading = table.EVALUATION_READINGS.get(name, "")
+    return f"{words} ({reading})" if reading else words
+
+
+def _not_scored(report: Report) -> Iterator[_Line]:
+    for model in report.models:
+        if model.status is ReportStatus.NOT_SCORED:
+            words = f"{table.model_title(model.name)} {model.version}: {model.reason or 'no reason given'}"
+            yield table.NOT_SCORED, words
+
+
+def _model_line(model: ReportedModel) -> str:
+    weights = f", weights SHA-256 {model.weights_sha256}" if model.weights_sha256 else ""
+    trained = f" Trained on: {model.trained_on}." if model.weights_sha256 else ""
+    return f"{table.model_title(model.name)} {model.version}{weights}. {model.summary}{trained}"
