@@ -105,7 +105,7 @@ def _sections(report: Report) -> Iterator[tuple[str, list[Flowable]]]:
     if values:
         yield (
             "Values of the series",
-            [_table(("Measure", "Value", "How to read it", "Model"), values, (46, 26, 66, 36))],
+            [_table(("Measure", "Value", "How to read it", "Model"), values, (38, 24, 80, 32))],
         )
     if classes:
         yield "Classes", [_table(("Decision", "Class", "Probability", "Model"), classes, (72, 36, 30, 36))]

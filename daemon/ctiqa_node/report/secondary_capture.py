@@ -37,7 +37,7 @@ def secondary_capture(report: Report, page: npt.NDArray[np.uint8]) -> Dataset:
 
 
 def describe_capture(result: Dataset, derivation: str) -> None:
-    """Say of a picture, in place, that software made it, what it is (`derivation`, ASCII) and that it is no diagnosis."""
+    """Say in place, of a picture that software made, what it is (`derivation`, ASCII) and that it is no diagnosis."""
     result.ConversionType = "WSD"
     result.DateOfSecondaryCapture = result.ContentDate
     result.TimeOfSecondaryCapture = result.ContentTime
