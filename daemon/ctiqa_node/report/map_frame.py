@@ -62,9 +62,9 @@ def draw_map_frame(report: Report, mapped: MappedSlice) -> npt.NDArray[np.uint8]
     outline = body_outline(hu)
     _draw_heading(canvas, report, mapped)
     axes = canvas.axes(_LEFT, _TOP, _SIDE, _SIDE)
-    _draw_picture(axes, report, mapped.slice_index, quality, outline)
+    with_contours = _draw_picture(axes, report, mapped.slice_index, quality, outline)
     draw_colour_bar(canvas, _LEFT + _SIDE + 22, _TOP + 30, _SIDE - 60)
-    _draw_legend(canvas, report, mapped, quality[_inside(outline, hu.shape)])
+    _draw_legend(canvas, report, mapped, quality[_inside(outline, hu.shape)], with_contours=with_contours)
     return canvas.pixels()
 
 
@@ -105,8 +105,8 @@ def _draw_picture(
     z: int,
     quality: npt.NDArray[np.float32],
     outline: npt.NDArray[np.float64],
-) -> None:
-    """The slice in its VOI window, the map over the body, and contours of the smoothed map."""
+) -> bool:
+    """The slice in its VOI window, the map over the body, and contours of the smoothed map; tells if there are any."""
     hu = report.volume.hu[z]
     rows, columns = hu.shape
     window = voi_window(report, z)
@@ -125,10 +125,11 @@ def _draw_picture(
         aspect="auto",
     )
     colour.set_clip_path(Polygon(outline, transform=axes.transData))
-    _draw_contours(axes, quality, _inside(outline, hu.shape))
+    with_contours = _draw_contours(axes, quality, _inside(outline, hu.shape))
     _fit(axes, rows, columns)
     axes.set_axis_off()
     caption(axes, f"W {window.width:g}  L {window.center:g}", left_side(report.volume.geometry))
+    return with_contours
 
 
 def _fit(axes: Axes, rows: int, columns: int) -> None:
@@ -138,21 +139,23 @@ def _fit(axes: Axes, rows: int, columns: int) -> None:
     axes.set_ylim((rows + side) / 2, (rows - side) / 2)
 
 
-def _draw_contours(axes: Axes, quality: npt.NDArray[np.float32], body: npt.NDArray[np.bool_]) -> None:
+def _draw_contours(axes: Axes, quality: npt.NDArray[np.float32], body: npt.NDArray[np.bool_]) -> bool:
     smooth = _smoothed(quality, body)
     levels = [level for level in _LEVELS if smooth.min() < level < smooth.max()]
     if not levels:
-        return
+        return False
     rows, columns = quality.shape
     lines = axes.contour(
         np.arange(columns) + 0.5, np.arange(rows) + 0.5, smooth, levels=levels, colors="white", linewidths=1.2
     )
-    lines.set_paths([_without_small_loops(path, _SHORTEST_CONTOUR * max(rows, columns)) for path in lines.get_paths()])
+    paths = [_without_small_loops(path, _SHORTEST_CONTOUR * max(rows, columns)) for path in lines.get_paths()]
+    lines.set_paths(paths)
     lines.set_path_effects([withStroke(linewidth=2.4, foreground="black")])
     for label in axes.clabel(lines, fmt="%.1f", inline=True, inline_spacing=6):
         label.set_fontproperties(font(14, "bold"))
         label.set_rotation(0)  # 0.9 on its head is 6.0
         label.set_path_effects([withStroke(linewidth=2.5, foreground="black")])
+    return any(len(path) > 0 for path in paths)
 
 
 def _smoothed(quality: npt.NDArray[np.float32], body: npt.NDArray[np.bool_]) -> np.ma.MaskedArray:
@@ -175,21 +178,23 @@ def _inside(outline: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDA
     return mask.astype(np.bool_)
 
 
-def _draw_legend(canvas: Canvas, report: Report, mapped: MappedSlice, body: npt.NDArray[np.float32]) -> None:
-    title = table.model_title(mapped.model.name)
-    summed = (
-        f"{title} quality map within the body: median {np.median(body):.2f}, "
-        f"lowest tenth below {np.percentile(body, _LOWEST_TENTH):.2f}"
-    )
+def _draw_legend(
+    canvas: Canvas, report: Report, mapped: MappedSlice, body: npt.NDArray[np.float32], *, with_contours: bool
+) -> None:
     width = _RIGHT - _LEFT
-    canvas.text(_LEFT, 938, summed, 16, width=width, weight="bold")
-    meaning = (
-        "0 is the worst and 1 the best quality. Lines with numbers join equal quality of the smoothed map; "
-        "colours beyond the bar look like its ends."
+    summed = (
+        f"{table.model_title(mapped.model.name)} {mapped.model.version} quality map within the body: "
+        f"median {np.median(body):.2f}, lowest tenth below {np.percentile(body, _LOWEST_TENTH):.2f}"
     )
+    size = canvas.fitting(summed, (16, 14, 12), "bold", width)
+    canvas.text(_LEFT, 946 - size / 2, summed, size, width=width, weight="bold")
+    lines = (
+        "Lines with numbers join equal quality of the smoothed map"
+        if with_contours
+        else f"No lines: the smoothed map crosses none of {', '.join(map(str, _LEVELS))}"
+    )
+    meaning = f"0 is the worst and 1 the best quality. {lines}; colours beyond the bar look like its ends."
     canvas.text(_LEFT, 962, meaning, 13, width=width, color=DIM)
     canvas.rule(984, _LEFT, _RIGHT)
     canvas.text(_LEFT, 994, table.NOT_FOR_DIAGNOSIS, 15, width=400, weight="bold", color=TEXT)
-    canvas.text(
-        _RIGHT, 995, f"{title} {mapped.model.version}  ·  {footer(report)}", 13, width=640, color=DIM, align="right"
-    )
+    canvas.text(_RIGHT, 995, footer(report), 13, width=560, color=DIM, align="right")

@@ -35,6 +35,7 @@ _HEADING = ParagraphStyle(
     "heading", fontName=_BOLD, fontSize=11, leading=14, spaceBefore=9, spaceAfter=4, keepWithNext=1
 )
 _TEXT = ParagraphStyle("text", fontName=_REGULAR, fontSize=8.5, leading=11.5, splitLongWords=1)
+_ENTRY = ParagraphStyle("entry", parent=_TEXT, spaceAfter=4)
 _CELL = ParagraphStyle("cell", parent=_TEXT, fontSize=8, leading=10)
 _HEAD_CELL = ParagraphStyle("head cell", parent=_CELL, fontName=_BOLD)
 _STYLE = TableStyle(
@@ -113,8 +114,8 @@ def _sections(report: Report) -> Iterator[tuple[str, list[Flowable]]]:
         yield "Not scored", [_table(("Model", "Reason"), missing, (46, 128))]
     remarks = remark_lines(report)
     if remarks:
-        yield "Remarks", [_paragraph(line, _TEXT) for line in remarks]
-    yield "Models", [_paragraph(_model_line(model), _TEXT) for model in report.models] or [_paragraph("none", _TEXT)]
+        yield "Remarks", [_paragraph(line, _ENTRY) for line in remarks]
+    yield "Models", [_paragraph(_model_line(model), _ENTRY) for model in report.models] or [_paragraph("none", _TEXT)]
     tables = list(_slice_tables(report))
     if tables:
         yield "Values by slice", tables

@@ -117,11 +117,8 @@ def _classes(model: ReportedModel) -> Iterator[_Line]:
 
 
 def _class_line(name: str, classes: list[ReportedClassification]) -> str:
-    """The likeliest class first, then the others with their probabilities."""
-    best, *others = classes
-    words = table.class_text(best.label, best.probability)
-    if others:
-        words += "; " + ", ".join(f"{c.label}: {100 * c.probability:.0f} %" for c in others)
+    """All classes with their probabilities, the likeliest first."""
+    words = ", ".join(table.class_text(c.label, c.probability) for c in classes)
     reading = table.EVALUATION_READINGS.get(name, "")
     return f"{words} ({reading})" if reading else words
 
