@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.exceptions import SettingsError
 
 from ctiqa_node.errors import ConfigError
+from ctiqa_node.profiles import PROFILES, ObjectName, ProfileName
 
 SYSTEM_CONFIG = Path("/etc/ctiqa-node/config.yaml")
 CONFIG_VARIABLE = "CTIQA_CONFIG"
@@ -95,16 +96,62 @@ class ReportSection(_Section):
 
     sr_series_number: SeriesNumber = 9901
     summary_series_number: SeriesNumber = 9902
+    quality_maps_series_number: SeriesNumber = 9903
+    parametric_map_series_number: SeriesNumber = 9904
+    key_objects_series_number: SeriesNumber = 9905
+    pdf_series_number: SeriesNumber = 9906
+    text_report_series_number: SeriesNumber = 9907
+    slice_groups: Literal["notable", "all"] = "notable"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> ReportSection:
+        taken: dict[int, str] = {}
+        for name in (name for name in type(self).model_fields if name.endswith("_series_number")):
+            number = getattr(self, name)
+            if number in taken:
+                raise ValueError(f"{taken[number]} and {name} must differ")
+            taken[number] = name
+        return self
+
+
+class ObjectSwitches(_Section):
+    """Result objects that one destination gets (true) or does not get (false) whatever its profile says."""
+
+    sr: bool | None = None
+    summary: bool | None = None
+    quality_maps: bool | None = None
+    parametric_map: bool | None = None
+    key_objects: bool | None = None
+    pdf: bool | None = None
+    text_report: bool | None = None
+
+    def applied_to(self, objects: frozenset[ObjectName]) -> frozenset[ObjectName]:
+        """A set of objects with these switches over it."""
+        switches = {name: getattr(self, name) for name in get_args(ObjectName)}
+        return frozenset(name for name, on in switches.items() if (name in objects if on is None else on))
 
 
 class Destination(_Section):
-    """An archive or viewer that gets the results by C-STORE."""
+    """An archive or viewer that gets results by C-STORE; which ones, its profile says, and the switches over it."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
     ae_title: AeTitle
     host: Annotated[str, Field(min_length=1)]
     port: Port
     calling_ae_title: AeTitle | None = None
+    profile: ProfileName = "generic-pacs"
+    objects: ObjectSwitches = ObjectSwitches()
+
+    @property
+    def wanted(self) -> frozenset[ObjectName]:
+        """The objects that are sent here."""
+        return self.objects.applied_to(PROFILES[self.profile])
+
+    @model_validator(mode="after")
+    def _wants_something(self) -> Destination:
+        if not self.wanted:
+            raise ValueError(f"objects switches off all that the profile {self.profile} sends; remove the destination")
+        return self
 
 
 class DeliverySection(_Section):
@@ -161,8 +208,6 @@ class Config(BaseSettings):
         names = [destination.name for destination in self.destinations]
         if doubled := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"destinations: the name {sorted(doubled)[0]!r} is used twice")
-        if self.report.sr_series_number == self.report.summary_series_number:
-            raise ValueError("report: sr_series_number and summary_series_number must differ")
         return self
 
 
@@ -232,7 +277,7 @@ def _allowed(loc: tuple[int | str, ...]) -> list[str]:
     if not loc:
         return list(Config.model_fields)
     if loc[0] == "destinations":
-        return list(Destination.model_fields)
+        return list((ObjectSwitches if "objects" in loc else Destination).model_fields)
     section = Config.model_fields[str(loc[0])].annotation
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
 

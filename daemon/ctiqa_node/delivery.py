@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from pydicom.uid import UID
 from sqlalchemy import Select, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import DeliverySection, Destination
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import DeliveryState, SeriesState
+from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
 from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series, now
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import Answer, send
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.logs import get_logger
+from ctiqa_node.routing import fall_back, refused_classes
 from ctiqa_node.series import SeriesEvent, apply_event
 
 log = get_logger(__name__)
@@ -34,6 +36,7 @@ class Courier:
     def __init__(
         self, destination: Destination, own_title: str, settings: DeliverySection, database: Database, outputs: Path
     ) -> None:
+        self._destination = destination
         self._name = destination.name
         self._peer = ApplicationEntity(destination.ae_title, destination.host, destination.port)
         self._calling = destination.calling_ae_title or own_title
@@ -88,11 +91,19 @@ class Courier:
                 return
             delivery.attempts += 1
             delivery.tries.append(DeliveryTry(at=now(), status=answer.status, answer=answer.sentence))
+            news = None
             if answer.ok:
                 delivery.state, delivery.sent_at = DeliveryState.SENT, now()
+            elif answer.refused:
+                news = self._refuse(session, delivery)
             else:
                 self._put_off(delivery)
             settle(session, delivery.output.series)
+        if news is not None:
+            log.warning("destination does not take a SOP Class", destination=self._name, **news)
+        self._tell(delivery, answer)
+
+    def _tell(self, delivery: Delivery, answer: Answer) -> None:
         logged = {
             "destination": self._name,
             "sop_instance": delivery.output.sop_instance_uid,
@@ -100,8 +111,20 @@ class Courier:
         }
         if answer.ok:
             log.info("result sent", **logged)
+        elif answer.refused:
+            log.info("result refused", **logged)
         else:
             log.warning("result not sent", next_try=delivery.next_try_at.isoformat(), state=delivery.state, **logged)
+
+    def _refuse(self, session: Session, delivery: Delivery) -> dict[str, str] | None:
+        """End a delivery that would be refused for ever; what the log should say of it, when it is new."""
+        sop_class = delivery.output.sop_class_uid
+        known = {each.sop_class_uid for each in refused_classes(session, self._name)}
+        delivery.state = DeliveryState.REFUSED
+        instead = fall_back(session, self._destination, delivery)
+        if sop_class in known:
+            return None
+        return {"sop_class": UID(sop_class).name, "sends_instead": instead or "nothing"}
 
     def _put_off(self, delivery: Delivery) -> None:
         settings = self._settings
@@ -131,18 +154,29 @@ def settle(session: Session, series: Series) -> None:
     session.flush()
     if series.state not in {SeriesState.ANALYSED, SeriesState.UNDELIVERED}:
         return
-    states = set(
-        session.scalars(
-            select(Delivery.state).join(Output).where(Output.series_id == series.id, Output.revision == series.revision)
-        )
-    )
-    if DeliveryState.PENDING in states or not states:
+    present = (Output.series_id == series.id, Output.revision == series.revision)
+    rows = session.execute(select(Delivery.destination, Output.kind, Delivery.state).join(Output).where(*present))
+    deliveries = [(destination, kind, state) for destination, kind, state in rows]
+    if not deliveries or any(state is DeliveryState.PENDING for _, _, state in deliveries):
         return
-    if states & {DeliveryState.FAILED, DeliveryState.DROPPED}:
-        if series.state is SeriesState.ANALYSED:
-            apply_event(session, series, SeriesEvent.SENDING_ENDED, "not every result reached its destination")
-    else:
+    shortfall = _shortfall(deliveries)
+    if shortfall is None:
         apply_event(session, series, SeriesEvent.ALL_SENT)
+    elif series.state is SeriesState.ANALYSED:
+        apply_event(session, series, SeriesEvent.SENDING_ENDED, shortfall)
+
+
+def _shortfall(deliveries: Sequence[tuple[str, OutputKind, DeliveryState]]) -> str | None:
+    """What is missing somewhere, in a sentence. What a destination does not take is not missing, save the report."""
+    if {state for _, _, state in deliveries} & {DeliveryState.FAILED, DeliveryState.DROPPED}:
+        return "not every result reached its destination"
+    for destination, kind, state in deliveries:
+        if state is DeliveryState.REFUSED and kind is OutputKind.STRUCTURED_REPORT:
+            return f"{destination} does not take the structured report"
+    for destination in sorted({each[0] for each in deliveries}):
+        if all(state is DeliveryState.REFUSED for name, _, state in deliveries if name == destination):
+            return f"{destination} takes none of the results"
+    return None
 
 
 def end_unknown(session: Session, known: Sequence[str]) -> int:
@@ -167,24 +201,24 @@ def retry(session: Session, delivery: Delivery) -> None:
     Raises:
         CtiqaError: it was sent, or a newer revision took its place.
     """
-    if delivery.state not in {DeliveryState.FAILED, DeliveryState.PENDING, DeliveryState.DROPPED}:
+    if delivery.state in {DeliveryState.SENT, DeliveryState.SUPERSEDED}:
         raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; there is nothing to try again.")
     series = delivery.output.series
     if delivery.output.revision < series.revision:
         raise CtiqaError(f"Delivery {delivery.id} is of an older revision of its series; a newer one took its place.")
     delivery.state, delivery.attempts = DeliveryState.PENDING, 0
     delivery.created_at = delivery.next_try_at = now()
-    if series.state is SeriesState.UNDELIVERED:
+    if series.state in {SeriesState.UNDELIVERED, SeriesState.DELIVERED}:
         apply_event(session, series, SeriesEvent.RETRY, f"delivery {delivery.id} to {delivery.destination}")
 
 
 def drop(session: Session, delivery: Delivery) -> None:
-    """An admin ends a waiting delivery, or takes a failed one off the list.
+    """An admin ends a waiting delivery, or takes a failed or refused one off the list.
 
     Raises:
-        CtiqaError: it neither waits nor has failed.
+        CtiqaError: it neither waits nor has failed nor was refused.
     """
-    if delivery.state not in {DeliveryState.PENDING, DeliveryState.FAILED}:
+    if delivery.state not in {DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.REFUSED}:
         raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; only waiting and failed ones can be dropped.")
     delivery.state = DeliveryState.DROPPED
     settle(session, delivery.output.series)

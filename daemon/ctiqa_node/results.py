@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, computed_field
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from ctiqa_node.db.tables import AssessmentRow, MeasurementRow, Series
+from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, MeasurementRow, Series
+from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict, category_of, not_scored_reason
 
 
 class MeasurementResult(BaseModel):
@@ -19,6 +21,12 @@ class MeasurementResult(BaseModel):
     value: float
     unit: str
 
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it; mypy knows no decorated property
+    @property
+    def quality_category(self) -> str | None:
+        """The LDCTIQA word of a score of 0 to 4; None for other measurements."""
+        return category_of(self.name, self.value)
+
 
 class SliceResult(BaseModel):
     """One number of one slice."""
@@ -26,6 +34,13 @@ class SliceResult(BaseModel):
     name: str
     value: float
     unit: str
+
+    @computed_field  # type: ignore[prop-decorator]  # as above
+    @property
+    def quality_category(self) -> str | None:
+        """The LDCTIQA word of a score of 0 to 4; None for other measurements."""
+        return category_of(self.name, self.value)
+
     slice_index: int
     sop_instance_uid: str
     frame_number: int | None = None
@@ -46,8 +61,16 @@ class ModelResult(BaseModel):
     version: str
     weights_sha256: str | None
     trained_on: str
+    summary: str = ""
     status: str
     reason: str | None
+
+    @computed_field  # type: ignore[prop-decorator]  # as above
+    @property
+    def reason_code(self) -> str | None:
+        """The class of the reason; None for a model that scored."""
+        return None if self.reason is None else not_scored_reason(self.reason).value
+
     device: str
     seconds: float
     assessed_at: datetime
@@ -56,6 +79,23 @@ class ModelResult(BaseModel):
     slices: list[SliceResult]
     unscored_slices: dict[int, str]
     """Why slices were left out, by index along z."""
+
+
+class FindingResult(BaseModel):
+    """What the loader noticed."""
+
+    code: str
+    sentence: str
+
+
+class NotableResult(BaseModel):
+    """A slice that a person should look at, and why."""
+
+    slice_index: int
+    role: str
+    rank: int
+    ranked_by: str | None
+    sentence: str
 
 
 class OutputResult(BaseModel):
@@ -84,6 +124,14 @@ class SeriesResult(BaseModel):
     reason: str | None
     revision: int
     instances: int
+    slices: int | None = None
+    """Of the volume that was assessed; None before that, as is what follows."""
+    completeness: str | None = None
+    missing_slices: int | None = None
+    window_agreement: str | None = None
+    findings: list[FindingResult] = []
+    notable_slices: list[NotableResult] = []
+    """Only where the values of the slices are asked for."""
     models: list[ModelResult]
     outputs: list[OutputResult]
 
@@ -118,7 +166,8 @@ def latest_results(session: Session, count: int) -> list[SeriesResult]:
 def series_result(session: Session, series: Series, *, with_slices: bool = True) -> SeriesResult:
     """One series with its values."""
     newest = max((row.revision for row in series.assessments), default=0)
-    return SeriesResult(
+    models = [_model(session, row, with_slices=with_slices) for row in series.assessments if row.revision == newest]
+    result = SeriesResult(
         series_instance_uid=series.series_instance_uid,
         study_instance_uid=series.study_instance_uid,
         accession_number=series.accession_number,
@@ -132,7 +181,7 @@ def series_result(session: Session, series: Series, *, with_slices: bool = True)
         reason=series.reason,
         revision=newest,
         instances=len(series.instances),
-        models=[_model(session, row, with_slices=with_slices) for row in series.assessments if row.revision == newest],
+        models=models,
         outputs=[
             OutputResult(
                 kind=output.kind.value,
@@ -145,6 +194,35 @@ def series_result(session: Session, series: Series, *, with_slices: bool = True)
             if output.revision == newest
         ],
     )
+    volume = next((row for row in series.volumes if row.revision == newest), None)
+    return result if volume is None else result.model_copy(update=_of_volume(volume, models))
+
+
+def _of_volume(volume: AssessedVolume, models: list[ModelResult]) -> dict[str, Any]:
+    return {
+        "slices": volume.slices,
+        "completeness": str(Completeness(CompletenessVerdict(volume.completeness), volume.missing_slices)),
+        "missing_slices": volume.missing_slices,
+        "window_agreement": volume.window_agreement,
+        "findings": [FindingResult(**finding) for finding in volume.findings],
+        "notable_slices": notable_of(models, volume.slices) if any(model.slices for model in models) else [],
+    }
+
+
+def notable_of(models: Sequence[ModelResult], slices: int) -> list[NotableResult]:
+    """The slices that the structured report tells one by one, by the values of the slices that the models gave."""
+    from ctiqa_node.report.notable import choose_notable  # brings pydicom, which most commands do without
+
+    def values_of(name: str) -> dict[int, float]:
+        found = ({s.slice_index: s.value for s in model.slices if s.name == name} for model in models)
+        return next((values for values in found if values), {})
+
+    return [
+        NotableResult(
+            slice_index=n.slice_index, role=n.role.value, rank=n.rank, ranked_by=n.ranked_by, sentence=n.sentence
+        )
+        for n in choose_notable(slices, values_of)
+    ]
 
 
 def _model(session: Session, row: AssessmentRow, *, with_slices: bool) -> ModelResult:
@@ -153,6 +231,7 @@ def _model(session: Session, row: AssessmentRow, *, with_slices: bool) -> ModelR
         version=row.version,
         weights_sha256=row.weights_sha256,
         trained_on=row.trained_on,
+        summary=row.summary,
         status=row.status,
         reason=row.reason,
         device=row.device,

@@ -56,6 +56,8 @@ TRANSITIONS: dict[tuple[SeriesState, SeriesEvent], SeriesState] = {
     (_S.ANALYSED, _E.ALL_SENT): _S.DELIVERED,
     (_S.ANALYSED, _E.SENDING_ENDED): _S.UNDELIVERED,
     (_S.UNDELIVERED, _E.RETRY): _S.ANALYSED,
+    # An object that its destination had refused.
+    (_S.DELIVERED, _E.RETRY): _S.ANALYSED,
     (_S.UNDELIVERED, _E.ALL_SENT): _S.DELIVERED,
     (_S.FAILED, _E.RETRY): _S.COMPLETE,
     (_S.FAILED, _E.DROPPED): _S.SKIPPED,

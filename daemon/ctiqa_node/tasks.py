@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -22,13 +22,26 @@ from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind
-from ctiqa_node.db.tables import AssessmentRow, ClassificationRow, Delivery, Job, MeasurementRow, Output, Series, now
+from ctiqa_node.db.tables import (
+    AssessedVolume,
+    AssessmentRow,
+    ClassificationRow,
+    Delivery,
+    Job,
+    MeasurementRow,
+    Output,
+    Series,
+    now,
+)
 from ctiqa_node.ingest import kept_instances, summary_of
 from ctiqa_node.jobs import embedded as jobs
-from ctiqa_node.report.content import DeviceInfo, Report
+from ctiqa_node.report.agreement import window_agreement
+from ctiqa_node.report.completeness import completeness
+from ctiqa_node.report.content import DeviceInfo, PredecessorDocument, Report, SliceGroups
 from ctiqa_node.report.secondary_capture import secondary_capture
 from ctiqa_node.report.structured_report import structured_report
 from ctiqa_node.report.summary_page import summary_page
+from ctiqa_node.routing import STANDARD, new_delivery, to_make, wanted
 from ctiqa_node.series import SeriesEvent, apply_event
 from ctiqa_node.spool import Spool, make_folder_durably, write_durably
 
@@ -44,16 +57,33 @@ class MadeOutput:
     content: bytes
 
 
-def make_outputs(report: Report) -> list[MadeOutput]:
-    """The result objects of one report."""
-    made = (
-        (OutputKind.STRUCTURED_REPORT, structured_report(report)),
-        (OutputKind.SUMMARY_PAGE, secondary_capture(report, summary_page(report))),
-    )
-    return [MadeOutput(kind, dataset, _encode(dataset)) for kind, dataset in made]
+def _summary_page(report: Report) -> Dataset:
+    return secondary_capture(report, summary_page(report))
 
 
-def make_report(volume: CtVolume, assessed: Sequence[Assessed], revision: int, at: datetime, config: Config) -> Report:
+MAKERS: dict[OutputKind, Callable[[Report], Dataset | None]] = {
+    OutputKind.STRUCTURED_REPORT: structured_report,
+    OutputKind.SUMMARY_PAGE: _summary_page,
+}
+"""How each kind is made, in the order in which they are made and sent; None: there is nothing to show."""
+
+
+def make_outputs(report: Report, kinds: Set[OutputKind] = STANDARD) -> Iterator[MadeOutput]:
+    """The result objects of one report, one after the other: they may be as large as the series."""
+    for kind, make in MAKERS.items():
+        dataset = make(report) if kind in kinds else None
+        if dataset is not None:
+            yield MadeOutput(kind, dataset, _encode(dataset))
+
+
+def make_report(
+    volume: CtVolume,
+    assessed: Sequence[Assessed],
+    revision: int,
+    at: datetime,
+    config: Config,
+    predecessor: PredecessorDocument | None = None,
+) -> Report:
     """Everything that the result objects are made from."""
     return Report(
         volume=volume,
@@ -63,6 +93,13 @@ def make_report(volume: CtVolume, assessed: Sequence[Assessed], revision: int, a
         assessed_at=at,
         structured_report_series_number=config.report.sr_series_number,
         secondary_capture_series_number=config.report.summary_series_number,
+        quality_maps_series_number=config.report.quality_maps_series_number,
+        parametric_map_series_number=config.report.parametric_map_series_number,
+        key_objects_series_number=config.report.key_objects_series_number,
+        pdf_series_number=config.report.pdf_series_number,
+        text_report_series_number=config.report.text_report_series_number,
+        slice_groups=SliceGroups(config.report.slice_groups),
+        predecessor=predecessor,
     )
 
 
@@ -88,13 +125,16 @@ class Assessing:
         progress(0.1)
         assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
         at = now()
-        made = make_outputs(make_report(volume, assessed, revision, at, self._config))
-        progress(0.95)
         folder = self._outputs / str(series_id)
         make_folder_durably(folder)
-        rows = [self._write(folder, revision, output, at) for output in made]
+        rows = []
+        report = make_report(volume, assessed, revision, at, self._config, self._last_report(series_id, revision))
+        for output in make_outputs(report, to_make(self._config.destinations)):
+            rows.append(self._write(folder, revision, output, at))
+            progress(0.9 + 0.1 * len(rows) / (len(MAKERS) + 1))
         with self._database.write() as session:
             job = jobs.hold(session, job_id, worker)
+            session.add(_volume_row(job, report))
             _record_assessments(session, job, assessed, volume, self._analyst.device, at)
             self._record_outputs(session, job.series, rows)
             jobs.finish(job)
@@ -107,6 +147,21 @@ class Assessing:
             choice = choose([summary_of(i, job.series) for i in kept], self._config.series.min_slices)
             paths = [self._spool.path(kept[index].path) for index in choice.selected]
             return job.series_id, job.revision, paths
+
+    def _last_report(self, series_id: int, revision: int) -> PredecessorDocument | None:
+        """The structured report of the newest revision before this one that has one."""
+        with self._database.read() as session:
+            last = session.scalars(
+                select(Output)
+                .where(
+                    Output.series_id == series_id,
+                    Output.kind == OutputKind.STRUCTURED_REPORT,
+                    Output.revision < revision,
+                )
+                .order_by(Output.revision.desc())
+                .limit(1)
+            ).first()
+            return None if last is None else PredecessorDocument(last.sop_class_uid, last.sop_instance_uid)
 
     def _write(self, folder: Path, revision: int, made: MadeOutput, at: datetime) -> Output:
         path = folder / f"{revision}-{made.kind}.dcm"
@@ -123,16 +178,23 @@ class Assessing:
 
     def _record_outputs(self, session: Session, series: Series, rows: Sequence[Output]) -> None:
         _supersede_deliveries(session, series)
-        moment = now()
         for row in rows:
             row.series = series
-            row.deliveries = [
-                Delivery(
-                    destination=destination.name, state=DeliveryState.PENDING, created_at=moment, next_try_at=moment
-                )
-                for destination in self._config.destinations
-            ]
+            row.deliveries = [new_delivery(each) for each in self._config.destinations if row.kind in wanted(each)]
             session.add(row)
+
+
+def _volume_row(job: Job, report: Report) -> AssessedVolume:
+    found, against = completeness(report.volume), window_agreement(report)
+    return AssessedVolume(
+        series=job.series,
+        revision=job.revision,
+        slices=len(report.volume.sources),
+        completeness=found.verdict.value,
+        missing_slices=found.missing,
+        window_agreement=None if against is None else against.word,
+        findings=[{"code": f.code.value, "sentence": f.sentence} for f in report.volume.findings],
+    )
 
 
 def _record_assessments(
@@ -148,6 +210,7 @@ def _record_assessments(
                 version=model.version,
                 weights_sha256=model.weights_sha256,
                 trained_on=model.trained_on,
+                summary=model.summary,
                 status=model.status.value,
                 reason=model.reason,
                 unscored_slices={str(index): reason for index, reason in model.unscored_slices.items()},

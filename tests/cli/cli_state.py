@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome, DeliveryState, OutputKind
 from ctiqa_node.db.tables import (
+    AssessedVolume,
     AssessmentRow,
     Association,
     ClassificationRow,
@@ -134,6 +135,12 @@ def record_results(session: Session, job: Job) -> None:
                 ClassificationRow(name="n2q_dose", label="25 %", probability=0.2),
             ]
         session.add(row)
+    session.add(
+        AssessedVolume(
+            series=job.series, revision=1, slices=6, completeness="gaps", missing_slices=2, window_agreement="mismatch",
+            findings=[{"code": "uneven-gaps", "sentence": "Slices lie 3.00 to 9.00 mm apart."}],
+        )
+    )  # fmt: skip
     for kind, state in (
         (OutputKind.STRUCTURED_REPORT, DeliveryState.PENDING),
         (OutputKind.SUMMARY_PAGE, DeliveryState.FAILED),

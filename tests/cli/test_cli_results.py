@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import csv
+from io import StringIO
+from typing import Any
+
 import pytest
 from cli_state import ASSESSED, FAILED, NO_ANSWER, STUDY, TOO_SHORT, WAITING, Run
 from sqlalchemy import select
@@ -62,6 +66,72 @@ def test_the_values_of_slices_are_shown_with_their_sop_instance_when_asked_for(r
     uid = run("results", ASSESSED, "--json").json[0]["models"][0]["slices"][0]["sop_instance_uid"]
     assert uid not in run("results", ASSESSED).stdout
     assert uid in run("results", ASSESSED, "--slices").stdout
+
+
+def test_the_json_holds_what_the_report_says_beside_the_numbers(run: Run, state: StateFolder) -> None:
+    (found,) = run("results", ASSESSED, "--json").json
+    assert (found["completeness"], found["missing_slices"], found["slices"]) == ("gaps(2)", 2, 6)
+    assert found["window_agreement"] == "mismatch"
+    assert found["findings"] == [{"code": "uneven-gaps", "sentence": "Slices lie 3.00 to 9.00 mm apart."}]
+    assert [(n["slice_index"], n["role"]) for n in found["notable_slices"]] == [(0, "only"), (3, "middle")]
+    reasons = {model["model"]: model["reason_code"] for model in found["models"]}
+    assert reasons == {"noise_level": None, "n2q": None, "snr": "other-reason"}
+    assert "Slices lie 3.00 to 9.00 mm apart." in run("results", ASSESSED).stdout
+
+
+def _read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(StringIO(text)))
+
+
+def test_the_csv_has_a_line_for_each_value_of_the_json(run: Run, state: StateFolder) -> None:
+    lines = _read_csv(run("results", ASSESSED, "--csv").stdout)
+    (found,) = run("results", ASSESSED, "--json").json
+
+    def of(kind: str, *names: str) -> list[tuple[str, ...]]:
+        return [tuple(line[name] for name in names) for line in lines if line["kind"] == kind]
+
+    def texts(items: list[dict[str, Any]], *names: str) -> list[tuple[str, ...]]:
+        return [tuple("" if each[name] is None else str(each[name]) for name in names) for each in items]
+
+    for kind, key, names in (
+        ("measurement", "measurements", ("name", "value", "unit", "quality_category")),
+        ("class", "classifications", ("name", "label", "probability")),
+        ("slice", "slices", ("name", "value", "unit", "slice_index", "sop_instance_uid", "frame_number")),
+    ):
+        expected = texts([each for model in found["models"] for each in model[key]], *names)
+        assert of(kind, *names) == expected
+        assert expected
+    assert of("not_scored", "model", "model_reason", "reason_code") == [("snr", "no varying tissue", "other-reason")]
+    assert of("finding", "name", "text") == [("uneven-gaps", "Slices lie 3.00 to 9.00 mm apart.")]
+    assert of("notable_slice", "name", "slice_index") == [("only", "0"), ("middle", "3")]
+    assert of("output", "name") == [("sr",), ("summary",)]
+    assert {line["completeness"] for line in lines} == {"gaps(2)"}
+    assert {line["weights_sha256"] for line in lines if line["model"]} == {"0123456789abcdef" * 4}
+
+
+def test_the_csv_has_a_line_for_a_series_without_values(run: Run, state: StateFolder) -> None:
+    lines = _read_csv(run("results", "--csv").stdout)
+    assert {line["series_instance_uid"] for line in lines} == {WAITING, FAILED, TOO_SHORT, ASSESSED}
+    (failed,) = [line for line in lines if line["series_instance_uid"] == FAILED]
+    assert (failed["kind"], failed["state"]) == ("series", "failed")
+    assert "different orientations" in failed["reason"]
+
+
+def test_what_a_peer_sent_is_no_formula_in_the_csv(run: Run, state: StateFolder) -> None:
+    database = Database(state.database)
+    with database.write() as session:
+        for series in session.scalars(select(Series)):
+            series.description = '=HYPERLINK("http://x","y")'
+    database.close()
+    assert {line["description"] for line in _read_csv(run("results", "--csv").stdout)} == {
+        """'=HYPERLINK("http://x","y")"""
+    }
+
+
+def test_json_and_csv_exclude_each_other(run: Run, state: StateFolder) -> None:
+    ran = run("results", "--json", "--csv")
+    assert ran.exit_code == 2
+    assert "exclude each other" in ran.stderr
 
 
 def test_an_unknown_name_is_answered_with_a_sentence_and_exit_code_1(run: Run, state: StateFolder) -> None:

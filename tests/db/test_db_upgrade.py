@@ -9,11 +9,14 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import select
 
 from ctiqa_node.db.session import Database, open_engine
-from ctiqa_node.db.tables import Base, Heartbeat, now
+from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
+from ctiqa_node.db.tables import Base, Delivery, DeliveryTry, Heartbeat, Output, Series, now
 from ctiqa_node.db.upgrade import _alembic, current_and_head, upgrade
 from ctiqa_node.errors import StateError
+from support.rows import add_delivery, add_series
 
 
 def _tables(path: Path) -> set[str]:
@@ -60,6 +63,42 @@ def test_a_database_can_be_taken_down_and_up_again(tmp_path: Path) -> None:
     assert _tables(path) == {"alembic_version"}
     assert upgrade(path) == (None, head)
     assert {table.name for table in Base.metadata.sorted_tables} <= _tables(path)
+
+
+def test_a_database_of_the_first_tables_keeps_its_rows_and_takes_the_new_words(tmp_path: Path) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    command.upgrade(_alembic(path), "0001")
+    database = Database(path)
+    with database.write() as session:
+        series = add_series(session, SeriesState.ANALYSED, revision=1)
+        add_delivery(session, series, OutputKind.SUMMARY_PAGE, DeliveryState.PENDING)
+    database.close()
+    assert upgrade(path)[0] == "0001"
+    with database.write() as session:
+        for kind in set(OutputKind) - {OutputKind.SUMMARY_PAGE}:
+            add_delivery(session, session.get_one(Series, 1), kind, DeliveryState.REFUSED)
+    with database.read() as session:
+        found = {delivery.output.kind: delivery.state for delivery in session.scalars(select(Delivery))}
+    assert found.pop(OutputKind.SUMMARY_PAGE) is DeliveryState.PENDING
+    assert found == dict.fromkeys(set(OutputKind) - {OutputKind.SUMMARY_PAGE}, DeliveryState.REFUSED)
+    database.close()
+
+
+def test_on_the_way_back_nothing_is_left_that_the_older_version_does_not_know(tmp_path: Path) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    upgrade(path)
+    database = Database(path)
+    with database.write() as session:
+        series = add_series(session, SeriesState.DELIVERED, revision=1)
+        for kind in OutputKind:
+            add_delivery(session, series, kind, DeliveryState.REFUSED)
+    database.close()
+    command.downgrade(_alembic(path), "0001")
+    with database.read() as session:
+        found = {delivery.output.kind: delivery.state for delivery in session.scalars(select(Delivery))}
+        assert len(session.scalars(select(DeliveryTry)).all()) == len(session.scalars(select(Output)).all()) == 2
+    assert found == dict.fromkeys((OutputKind.STRUCTURED_REPORT, OutputKind.SUMMARY_PAGE), DeliveryState.FAILED)
+    database.close()
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ctiqa_node.config import keys
+from ctiqa_node.config import ObjectSwitches, keys
+from ctiqa_node.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
@@ -23,6 +24,19 @@ def test_the_documented_defaults_are_the_defaults() -> None:
             continue
         shown = {True: "true", (): "[]"}.get(default, f"{default:g}" if isinstance(default, float) else str(default))
         assert documented[name] == f"`{shown}`", name
+
+
+def test_the_documented_profiles_are_those_that_hold() -> None:
+    header = re.search(r"^\| profile \| (.+) \|$", PAGE, re.MULTILINE)
+    assert header
+    names = header[1].replace("`", "").split(" | ")
+    assert names == list(ObjectSwitches.model_fields)
+    rows = re.findall(r"^\| ([a-z-]+) \| ((?:yes|–)(?: \| (?:yes|–))*) \|$", PAGE, re.MULTILINE)
+    documented = {
+        profile: {name for name, cell in zip(names, cells.split(" | "), strict=True) if cell == "yes"}
+        for profile, cells in rows
+    }
+    assert documented == PROFILES
 
 
 def test_every_page_that_a_page_links_to_exists() -> None:

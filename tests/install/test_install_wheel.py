@@ -24,6 +24,7 @@ def test_the_wheel_holds_migrations_configuration_and_weights(tmp_path: Path) ->
         "ctiqa_node/config.yaml",
         "ctiqa_node/migrations/env.py",
         "ctiqa_node/migrations/versions/0001_first_tables.py",
+        "ctiqa_node/migrations/versions/0002_refused_and_more_kinds.py",
         "ctiqa_models/n2q/weights/n2q.safetensors",
         "ctiqa_models/n2q/recipe.yaml",
         "ctiqa_models/trunk/weights/trunk.safetensors",

@@ -148,16 +148,6 @@ def test_a_refused_object_does_not_hold_up_the_other(
         eventually(lambda: _states(database) == [DeliveryState.SENT] * 2)
 
 
-def test_a_sop_class_that_the_archive_does_not_take_does_not_hold_up_the_other(
-    database: Database, add_results: Callable[..., int], courier_to: Callable[..., Courier]
-) -> None:
-    add_results("pacs")
-    with Archive(refused_classes=[ComprehensiveSRStorage]) as archive:
-        courier_to(archive.port).send_due()
-        assert _states(database) == [DeliveryState.PENDING, DeliveryState.SENT]
-    assert "No presentation context" in _delivery(database, OutputKind.STRUCTURED_REPORT).tries[0].answer
-
-
 def test_an_object_at_which_the_archive_aborts_does_not_hold_up_the_other(
     database: Database, add_results: Callable[..., int], courier_to: Callable[..., Courier]
 ) -> None:
@@ -273,6 +263,10 @@ def test_a_dropped_delivery_is_not_sent(
         ((DeliveryState.FAILED, DeliveryState.PENDING), SeriesState.ANALYSED),
         ((DeliveryState.FAILED, DeliveryState.SENT), SeriesState.UNDELIVERED),
         ((DeliveryState.DROPPED, DeliveryState.DROPPED), SeriesState.UNDELIVERED),
+        ((DeliveryState.SENT, DeliveryState.REFUSED), SeriesState.DELIVERED),
+        ((DeliveryState.REFUSED, DeliveryState.SENT), SeriesState.UNDELIVERED),
+        ((DeliveryState.REFUSED, DeliveryState.PENDING), SeriesState.ANALYSED),
+        ((DeliveryState.FAILED, DeliveryState.REFUSED), SeriesState.UNDELIVERED),
     ],
 )
 def test_a_series_settles_when_all_its_deliveries_have_ended(

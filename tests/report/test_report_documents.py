@@ -13,7 +13,7 @@ from pypdf import PdfReader
 from test_report_names import NAMES, header_in
 
 from ctiqa_node.ct.volume import Finding, FindingCode
-from ctiqa_node.report.content import ReportedMeasurement
+from ctiqa_node.report.content import ReportedClassification, ReportedMeasurement
 from ctiqa_node.report.encapsulated_pdf import encapsulated_pdf
 from ctiqa_node.report.key_objects import key_objects
 from ctiqa_node.report.pdf_document import pdf_document
@@ -78,7 +78,7 @@ def test_the_text_report_has_every_value_class_reason_and_the_caveat(report, mak
     assert document.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.22"
     assert "ContentTemplateSequence" not in document
     lines = _lines(document)
-    assert ("Summary", "N2Q quality 0.83, noise 14.2 HU, dose class 25 % (61 % likely)") in lines
+    assert ("Summary", "N2Q quality 0.83 of 1; noise 14 HU; dose class 25 %") in lines
     assert ("Intended use", "Research use only. Not for diagnosis.") in lines
     noise = "14.2 HU (standard deviation in soft tissue; lower is better), by Noise level 1.0.0"
     assert ("Global noise level", noise) in lines
@@ -150,7 +150,7 @@ def test_the_pdf_has_the_summary_page_and_all_tables_as_text(report, make_volume
     for expected in (
         "Müller, Jürgen",
         "Series 4: Thorax",
-        "N2Q quality 0.83, noise 14.2 HU",
+        "N2Q quality 0.83 of 1; noise 14 HU",
         "61.0 %",
         "2.0 %",
         "the slices are too small",
@@ -197,3 +197,17 @@ def test_the_pdf_does_not_hang_on_what_was_made_before(report, make_report, make
     first = pdf_document(report)
     pdf_document(make_report(make_volume(3)))
     assert pdf_document(report) == first
+
+
+def test_scores_have_their_word_and_a_window_that_does_not_fit_the_kernel_is_told(report):
+    score = ReportedMeasurement("tfkt_score", 3.12, "1")
+    window = ReportedClassification("chest_ctiqa_window", "lung", 0.9)  # but the kernel is B31f
+    model = replace(report.models[0], measurements=(score,), classifications=(window,), maps=None)
+    report = replace(report, models=(model,))
+    lines = dict(_lines(_read(text_report(report))))
+    assert lines["TFKT score"].startswith("3.12 good (")
+    told = lines["Window class against the convolution kernel"]
+    assert told == "mismatch: the series does not look like soft tissue, for which kernel B31f is made"
+    text = _text(report)
+    assert "3.12 good" in text
+    assert "Window class and tags: mismatch" in text

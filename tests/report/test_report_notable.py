@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctiqa_node.report.content import ReportedMeasurement
-from ctiqa_node.report.notable import Role, notable_slices
+from ctiqa_node.report.content import ReportedMeasurement, SliceGroups
+from ctiqa_node.report.notable import Role, grouped_slices, notable_slices, shown_slices
 from ctiqa_node.report.outline import body_outline
 
 
@@ -27,12 +27,34 @@ def test_the_lowest_quality_is_worst_and_the_highest_best(report):
         (4, Role.WORST, 2),
         (0, Role.WORST, 3),
         (1, Role.BEST, 1),
+        (3, Role.MIDDLE, 1),
     ]
+    assert chosen[-1].sentence == "middle slice"
+
+
+def test_a_middle_slice_that_is_notable_anyway_is_not_chosen_twice(report):
+    values = {0: 0.5, 1: 0.9, 2: 0.6, 3: 0.2, 4: 0.3, 5: 0.7}
+    chosen = notable_slices(replace(report, models=(_with_values(report.models[0], "n2q_quality", values),)))
+    assert [n.slice_index for n in chosen] == [3, 4, 0, 1]
+
+
+def test_the_page_shows_the_middle_slice_only_in_want_of_ranked_ones(report, unscored_report):
+    values = {0: 0.5, 1: 0.9, 2: 0.2, 3: 0.6, 4: 0.3, 5: 0.7}
+    ranked = replace(report, models=(_with_values(report.models[0], "n2q_quality", values),))
+    assert [n.role for n in notable_slices(ranked)].count(Role.MIDDLE) == 1
+    assert Role.MIDDLE not in [n.role for n in shown_slices(ranked)]
+    assert [n.role for n in shown_slices(unscored_report)] == [Role.MIDDLE]
+
+
+def test_all_slices_have_groups_where_that_is_wanted_the_notable_ones_first(report):
+    grouped = grouped_slices(replace(report, slice_groups=SliceGroups.ALL))
+    assert grouped[:4] == notable_slices(report) == grouped_slices(report)
+    assert sorted(n.slice_index for n in grouped) == list(range(6))
 
 
 def test_without_quality_the_noisiest_slice_is_worst(report):
     chosen = notable_slices(replace(report, models=report.models[1:]))
-    assert [n.slice_index for n in chosen] == [5, 4, 3, 0]
+    assert [n.slice_index for n in chosen] == [5, 4, 3, 0]  # the third worst is the middle one
     assert chosen[0].ranked_by == "noise_level"
 
 
@@ -44,14 +66,14 @@ def test_without_any_score_the_middle_slice_stands_alone(unscored_report):
 @pytest.mark.parametrize(("count", "roles"), [(1, ["only"]), (2, ["worst", "best"]), (3, ["worst", "worst", "best"])])
 def test_few_ranked_slices_are_never_chosen_twice(report, count, roles):
     values = {z: 0.1 * z for z in range(count)}
-    chosen = notable_slices(replace(report, models=(_with_values(report.models[0], "n2q_quality", values),)))
+    chosen = shown_slices(replace(report, models=(_with_values(report.models[0], "n2q_quality", values),)))
     assert [n.role for n in chosen] == roles
     assert len({n.slice_index for n in chosen}) == count
 
 
 def test_values_of_slices_that_do_not_exist_are_ignored(report):
     values = {0: 0.5, 99: 0.1, -1: 0.0}
-    (chosen,) = notable_slices(replace(report, models=(_with_values(report.models[0], "n2q_quality", values),)))
+    (chosen,) = shown_slices(replace(report, models=(_with_values(report.models[0], "n2q_quality", values),)))
     assert chosen.slice_index == 0
 
 

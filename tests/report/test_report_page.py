@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from ctiqa_node.ct.volume import Finding, FindingCode
 from ctiqa_node.report.canvas import Canvas, drawable
-from ctiqa_node.report.content import ReportedMeasurement
+from ctiqa_node.report.content import ReportedClassification, ReportedMeasurement
 from ctiqa_node.report.page_text import headline, model_lines, plotted, remark_lines, table_rows
 from ctiqa_node.report.series_header import acquisition_line, patient_line, series_line, study_line, voi_window
 from ctiqa_node.report.summary_page import summary_page
@@ -27,7 +27,22 @@ def _drawn(page):
 
 
 def test_the_headline_says_quality_noise_and_dose(report):
-    assert headline(report) == "N2Q quality 0.83, noise 14.2 HU, dose class 25 % (61 % likely)"
+    assert headline(report) == "N2Q quality 0.83 of 1; noise 14 HU; dose class 25 %"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"tfkt_score": 3.1}, "3.1 of 4, good; noise 14 HU; dose class 25 %"),
+        ({"tfkt_score": 0.2, "chest_ctiqa_score": 2.0}, "0.2 of 4, bad; noise 14 HU; dose class 25 %"),
+        ({"chest_ctiqa_score": 6.3}, "Chest CT-IQA 6.3 of 10, general; noise 14 HU; dose class 25 %"),
+    ],
+)
+def test_the_headline_begins_with_the_best_score_that_there_is_and_its_word(report, values, sentence):
+    grade = (ReportedClassification("chest_ctiqa_grade", "general", 1.0),)
+    measured = tuple(ReportedMeasurement(name, value, "1") for name, value in values.items())
+    model = replace(report.models[0], name="other", measurements=measured, classifications=grade)
+    assert headline(replace(report, models=(*report.models, model))) == sentence
 
 
 def test_the_headline_of_an_unscored_series_says_so(unscored_report, report):
@@ -45,11 +60,55 @@ def test_the_table_has_every_value_and_every_reason(report):
     assert rows == [
         ("N2Q quality", "0.83"),
         ("Noise level", "14.2 HU"),
-        ("Dose class", "25 % (61 % likely)"),
         ("BRISQUE", "not scored"),
+        ("Dose class", "25 % (61 % likely)"),
         ("N2Q spread", "0.031"),
     ]
-    assert table_rows(report)[3].reading == "because: the slices are too small"
+    assert table_rows(report)[2].reading == "because: the slices are too small"
+    assert table_rows(report)[3].reading == "next 50 % (20 % likely), 10 % (11 % likely); tags: 80 mA"
+
+
+def _with_window(report, label):
+    classes = (
+        ReportedClassification("chest_ctiqa_window", label, 0.88),
+        ReportedClassification("chest_ctiqa_window", "bone", 0.12),
+    )
+    model = replace(report.models[0], name="chest_ctiqa", classifications=classes, maps=None, measurements=())
+    return replace(report, models=(*report.models, model))
+
+
+def test_a_class_that_does_not_fit_the_tags_stands_first_and_says_so_in_words(report):
+    first, *others = table_rows(_with_window(report, "lung"))
+    assert (first.title, first.value, first.stands_out) == ("≠ Window class", "lung (88 % likely)", True)
+    assert first.reading == "MISMATCH: kernel B31f is made for soft tissue"
+    assert not any(row.stands_out for row in others)
+    fitting = {row.title: row for row in table_rows(_with_window(report, "soft tissue"))}["Window class"]
+    assert fitting.reading == "next bone (12 % likely); tags: kernel B31f: soft tissue"
+    assert not fitting.stands_out
+
+
+def test_a_mismatch_is_seen_without_colours(report):
+    def bright(page):
+        return float((page[174:214, 24:400].mean(axis=2) > 200).mean())
+
+    assert bright(summary_page(_with_window(report, "lung"))) > 0.6
+    assert bright(summary_page(_with_window(report, "soft tissue"))) < 0.2
+
+
+def test_a_model_that_did_not_score_is_told_before_what_gives_way(report):
+    details = tuple(ReportedMeasurement(f"measure_{n}", float(n), "1") for n in range(20))
+    crowded = replace(report, models=(*report.models, replace(report.models[1], name="many", measurements=details)))
+    rows = [row.title for row in table_rows(crowded)]
+    assert rows.index("BRISQUE") < rows.index("Dose class") < rows.index("N2Q spread")
+
+
+def test_a_grade_stands_beside_its_score(report):
+    grade = ReportedClassification("chest_ctiqa_grade", "general", 1.0)
+    score = ReportedMeasurement("chest_ctiqa_score", 6.3, "1")
+    model = replace(report.models[0], measurements=(score,), classifications=(grade,))
+    assert [(r.title, r.value) for r in table_rows(replace(report, models=(model,)))] == [
+        ("Chest CT-IQA score", "6.3 general")
+    ]
 
 
 def test_provenance_and_remarks_are_told(report, make_volume):
@@ -57,7 +116,11 @@ def test_provenance_and_remarks_are_told(report, make_volume):
     volume = make_volume(findings=(Finding(FindingCode.PADDING, "Padding was taken as air."),))
     model = replace(report.models[0], unscored_slices={2: "mostly air"})
     lines = remark_lines(replace(report, volume=volume, models=(model,)))
-    assert lines == ["Padding was taken as air.", "N2Q left out slices 3: mostly air"]
+    assert lines == [
+        "The series is probably complete.",
+        "Padding was taken as air.",
+        "N2Q left out slices 3: mostly air",
+    ]
 
 
 def test_the_header_lines_name_patient_study_series_and_acquisition(report):
@@ -195,17 +258,16 @@ def test_at_most_two_curves_are_drawn_the_ranking_one_first(report):
 def test_a_class_that_is_unlikelier_than_the_others_together_is_no_headline(report):
     flat = tuple(replace(c, probability=0.2) for c in report.models[0].classifications)
     models = (replace(report.models[0], classifications=flat), *report.models[1:])
-    assert headline(replace(report, models=models)) == "N2Q quality 0.83, noise 14.2 HU"
+    assert headline(replace(report, models=models)) == "N2Q quality 0.83 of 1; noise 14 HU"
     assert any("(20 % likely)" in row.value for row in table_rows(replace(report, models=models)))
 
 
-def test_the_headline_takes_the_three_weightiest_values_and_details_come_last_in_the_table(report):
+def test_details_come_last_in_the_table(report):
     names = ("tfkt_spread", "chest_ctiqa_score", "tfkt_score")
     model = replace(
         report.models[0], measurements=tuple(ReportedMeasurement(name, 3.1, "1") for name in names), classifications=()
     )
     everything = replace(report, models=(*report.models, model))
-    assert headline(everything) == "TFKT score 3.10, N2Q quality 0.83, noise 14.2 HU"
     titles = [row.title for row in table_rows(everything)]
     assert titles[:2] == ["TFKT score", "Chest CT-IQA score"]
     assert titles[-2:] == ["TFKT spread", "N2Q spread"]

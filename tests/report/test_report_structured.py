@@ -14,7 +14,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from ctiqa_node.ct.volume import Finding, FindingCode
-from ctiqa_node.report.content import ReportedClassification
+from ctiqa_node.report.content import PredecessorDocument, ReportedClassification, ReportedMeasurement, SliceGroups
 from ctiqa_node.report.structured_report import structured_report
 
 
@@ -79,7 +79,8 @@ def test_the_series_group_has_every_series_value_and_refers_to_every_slice(repor
 
 def test_each_number_names_its_algorithm_version_and_weights(report):
     group = _groups(_read_back(report))[-1]
-    texts = [(_name(item), item.TextValue) for item in _only(group, "N2Q-QUALITY").ContentSequence]
+    below = _only(group, "N2Q-QUALITY").ContentSequence
+    texts = [(_name(item), item.TextValue) for item in below if item.ValueType == "TEXT"]
     assert texts[:3] == [("111001", "n2q"), ("111003", "1.2.3"), ("111002", f"SHA-256 of the weights: {'ab' * 32}")]
 
 
@@ -103,12 +104,119 @@ def test_the_dose_class_is_the_likeliest_with_its_probability_and_the_others_bel
     assert others == ["50 %", "10 %", "75 %", "5 %"]
 
 
-def test_a_model_that_did_not_score_gives_a_coded_status_and_its_reason(report):
-    status = _only(_groups(_read_back(report))[-1], "SCORING-STATUS")
-    assert status.ConceptCodeSequence[0].CodeValue == "NOT-SCORED"
-    texts = {_name(item): item.TextValue for item in status.ContentSequence}
-    assert texts["111001"] == "brisque"
-    assert texts["410666004"] == "the slices are too small"
+def test_the_value_of_a_series_says_how_it_comes_from_the_slices(report):
+    *slices, series = _groups(_read_back(report))
+    how = {
+        _name(item): below.ConceptCodeSequence[0].CodeMeaning
+        for item in series.ContentSequence
+        for below in item.get("ContentSequence", [])
+        if item.ValueType == "NUM" and _name(below) == "121401"
+    }
+    assert how == {"N2Q-QUALITY": "Mean", "N2Q-SPREAD": "Standard Deviation"}
+    assert not [item for group in slices for item in _walk(group) if _name(item) == "121401"]
+
+
+def _statuses(group):
+    found = {}
+    for status in (item for item in group.ContentSequence if _name(item) == "SCORING-STATUS"):
+        below = {_name(item): item for item in status.ContentSequence}
+        found[below["111001"].TextValue] = (status.ConceptCodeSequence[0].CodeValue, below)
+    return found
+
+
+def test_each_model_has_a_verdict_and_one_that_did_not_score_its_reason_coded_and_in_words(report):
+    statuses = _statuses(_groups(_read_back(report))[-1])
+    assert {name: verdict for name, (verdict, _) in statuses.items()} == {
+        "n2q": "SCORED",
+        "noise_level": "SCORED",
+        "brisque": "NOT-SCORED",
+    }
+    below = statuses["brisque"][1]
+    assert below["410666004"].ConceptCodeSequence[0].CodeValue == "OTHER-REASON"
+    assert below["121106"].TextValue == "the slices are too small"
+
+
+@pytest.mark.parametrize(
+    ("score", "code"),
+    [(0.49, "BAD-QUALITY"), (0.5, "122742"), (1.5, "FAIR-QUALITY"), (3.1, "122741"), (3.5, "122740"), (4.0, "122740")],
+)
+def test_a_score_of_0_to_4_has_its_ldctiqa_word_for_the_series_and_for_slices(report, score, code):
+    measured = tuple(ReportedMeasurement("tfkt_score", score, "1", z) for z in (None, 0, 1))
+    model = replace(report.models[0], name="tfkt", measurements=measured, classifications=(), maps=None)
+    groups = _groups(_read_back(replace(report, models=(model,))))
+    *_, middle, series = groups
+    for group in (groups[0], groups[1], series):
+        assert _only(group, "111101").ConceptCodeSequence[0].CodeValue == code
+    assert "111101" not in {_name(item) for item in middle.ContentSequence}  # it has no score
+
+
+def test_gaps_are_counted_and_a_series_without_them_is_complete_as_far_as_is_known(make_volume, make_report):
+    whole = make_volume(6)
+    kept = [0, 1, 4, 5]
+    geometry = replace(whole.geometry, positions=whole.geometry.positions[kept])
+    gaps = replace(
+        whole,
+        hu=whole.hu[kept],
+        geometry=geometry,
+        sources=tuple(whole.sources[z] for z in kept),
+        headers=whole.headers[:4],
+    )
+    told = Dataset()
+    told.update(whole.headers[0])
+    told.ImagesInAcquisition = 6
+    expected = {
+        "GAPS": (gaps, [2.0]),
+        "PROBABLY-ALL": (whole, []),
+        "255594003": (replace(whole, headers=(told,) * 6), []),
+    }
+    for code, (volume, missing) in expected.items():
+        item = _only(_groups(_read_back(make_report(volume)))[-1], "COMPLETENESS")
+        assert item.ConceptCodeSequence[0].CodeValue == code
+        numbers = [float(below.MeasuredValueSequence[0].NumericValue) for below in item.get("ContentSequence", [])]
+        assert numbers == missing
+
+
+@pytest.mark.parametrize(("label", "code"), [("lung", "MISMATCH"), ("soft tissue", "AGREES")])
+def test_a_window_class_is_held_against_the_kernel(report, label, code):
+    classes = (ReportedClassification("chest_ctiqa_window", label, 0.9),)
+    models = (replace(report.models[0], classifications=classes),)
+    item = _only(_groups(_read_back(replace(report, models=models)))[-1], "WINDOW-KERNEL")
+    assert item.ConceptCodeSequence[0].CodeValue == code
+    assert "B31f" in item.ContentSequence[0].TextValue
+
+
+def test_without_a_telling_kernel_there_is_nothing_to_hold_it_against(report, make_volume, make_header):
+    header = make_header()
+    header.ConvolutionKernel = "CHST"
+    classes = (ReportedClassification("chest_ctiqa_window", "lung", 0.9),)
+    models = (replace(report.models[0], classifications=classes),)
+    group = _groups(_read_back(replace(report, volume=make_volume(6, header), models=models)))[-1]
+    assert "WINDOW-KERNEL" not in {_name(item) for item in group.ContentSequence}
+
+
+def test_the_equipment_names_the_software_and_every_model_with_its_version(report):
+    assert list(_read_back(report).SoftwareVersions) == ["0.1.0", "n2q 1.2.3", "noise_level 1.0.0", "brisque 2.0"]
+
+
+def test_a_report_names_the_one_it_stands_in_place_of(report):
+    first = _read_back(report)
+    assert "PredecessorDocumentsSequence" not in first
+    last = PredecessorDocument(first.SOPClassUID, first.SOPInstanceUID)
+    second = _read_back(replace(report, revision=2, predecessor=last))
+    (study,) = second.PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    (instance,) = series.ReferencedSOPSequence
+    assert (study.StudyInstanceUID, series.SeriesInstanceUID) == (first.StudyInstanceUID, first.SeriesInstanceUID)
+    assert instance.ReferencedSOPClassUID == first.SOPClassUID
+    assert instance.ReferencedSOPInstanceUID == first.SOPInstanceUID != second.SOPInstanceUID
+
+
+def test_every_slice_has_a_group_with_its_values_and_region_where_that_is_wanted(report):
+    *groups, _ = _groups(_read_back(replace(report, slice_groups=SliceGroups.ALL)))
+    assert len(groups) == 6
+    assert all(_numbers(group).keys() == {"N2Q-QUALITY", "NOISE-LEVEL"} for group in groups)
+    seen = {_only(g, "111030").ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID for g in groups}
+    assert seen == {source.sop_instance_uid for source in report.volume.sources}
 
 
 def test_findings_of_the_loader_are_coded_and_told(make_volume, make_report):

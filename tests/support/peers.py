@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from io import BytesIO
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.presentation import PresentationContext, StoragePresentationContexts, build_context
+from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
 
@@ -76,13 +76,19 @@ class Archive:
     """A Storage SCP that keeps what it gets, unless told to answer otherwise for a SOP Class."""
 
     def __init__(
-        self, ae_title: str = "ARCHIVE", refused_classes: Sequence[str] = (), abort_at: str | None = None
+        self,
+        ae_title: str = "ARCHIVE",
+        refused_classes: Sequence[str] = (),
+        abort_at: str | None = None,
+        transfer_syntaxes: Sequence[str] = (ImplicitVRLittleEndian, ExplicitVRLittleEndian),
     ) -> None:
         self.ae_title = ae_title
         self.answers: dict[str, int] = {}
         self.abort_at = abort_at
         """A SOP Class at which it aborts the association."""
         self.kept: list[str] = []
+        self.kept_classes: list[str] = []
+        self.kept_syntaxes: list[str] = []
         self.requests: list[str] = []
         self.callers: list[str] = []
         self.may_answer = threading.Event()
@@ -90,8 +96,10 @@ class Archive:
         self._ae = AE(ae_title=ae_title)
         self._ae.require_called_aet = True
         self._ae.supported_contexts = [
-            context for context in StoragePresentationContexts if context.abstract_syntax not in refused_classes
-        ][:120]
+            build_context(context.abstract_syntax, list(transfer_syntaxes))
+            for context in AllStoragePresentationContexts
+            if context.abstract_syntax not in refused_classes
+        ]
         self._ae.add_supported_context(Verification)
         self.port = 0
 
@@ -125,4 +133,6 @@ class Archive:
         status = self.answers.get(sop_class, 0x0000)
         if status == 0x0000:
             self.kept.append(str(event.request.AffectedSOPInstanceUID))
+            self.kept_classes.append(sop_class)
+            self.kept_syntaxes.append(str(event.context.transfer_syntax))
         return status

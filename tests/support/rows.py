@@ -5,14 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import (
+    BasicTextSRStorage,
+    ComprehensiveSRStorage,
+    EncapsulatedPDFStorage,
+    KeyObjectSelectionDocumentStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    ParametricMapStorage,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
-from ctiqa_node.db.tables import Base, Delivery, Job, Output, Series, now
+from ctiqa_node.db.tables import Base, Delivery, DeliveryTry, Job, Output, Series, now
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.series import SeriesEvent, apply_event
+
+SOP_CLASSES = {
+    OutputKind.STRUCTURED_REPORT: ComprehensiveSRStorage,
+    OutputKind.SUMMARY_PAGE: SecondaryCaptureImageStorage,
+    OutputKind.QUALITY_MAPS: MultiFrameTrueColorSecondaryCaptureImageStorage,
+    OutputKind.PARAMETRIC_MAP: ParametricMapStorage,
+    OutputKind.KEY_OBJECTS: KeyObjectSelectionDocumentStorage,
+    OutputKind.PDF: EncapsulatedPDFStorage,
+    OutputKind.TEXT_REPORT: BasicTextSRStorage,
+}
 
 
 def new_database(path: Path) -> Database:
@@ -42,6 +61,23 @@ def add_waiting_job(session: Session) -> Job:
     job = jobs.enqueue(session, series)
     session.flush()
     return job
+
+
+def add_delivery(
+    session: Session, series: Series, kind: OutputKind, state: DeliveryState, destination: str = "pacs"
+) -> Delivery:
+    """An output of the series' present revision without a file, and its delivery, which was tried once."""
+    moment = now()
+    delivery = Delivery(destination=destination, state=state, created_at=moment, next_try_at=moment)
+    delivery.tries = [DeliveryTry(at=moment, status=None, answer="an answer")]
+    delivery.sent_at = moment if state is DeliveryState.SENT else None
+    delivery.output = Output(
+        series=series, revision=series.revision, kind=kind, sop_class_uid=SOP_CLASSES[kind],
+        sop_instance_uid=str(generate_uid()), path=f"{kind}.dcm", sha256="", made_at=moment,
+    )  # fmt: skip
+    session.add(delivery)
+    session.flush()
+    return delivery
 
 
 def add_output(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,12 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    UID,
+    ComprehensiveSRStorage,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+)
 
 from ctiqa_node.ct.writer import SeriesTags, write_series
 from ctiqa_node.db.states import OutputKind
@@ -69,11 +75,11 @@ KINDS = {
 }
 
 
-def result_files(folder: Path) -> Path:
-    """A folder with an `sr.dcm` and a `summary.dcm`: of the SOP Classes of results, whatever else they hold."""
-    datasets = ct_datasets(folder.with_name("source"), len(KINDS))
+def result_files(folder: Path, kinds: Mapping[OutputKind, UID] = KINDS) -> Path:
+    """A folder with an `sr.dcm`, a `summary.dcm` and so on: of the SOP Classes of results, whatever else they hold."""
+    datasets = ct_datasets(folder.with_name("source"), len(kinds))
     folder.mkdir()
-    for dataset, (kind, sop_class) in zip(datasets, KINDS.items(), strict=True):
+    for dataset, (kind, sop_class) in zip(datasets, kinds.items(), strict=True):
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = sop_class
         dataset.save_as(folder / f"{kind}.dcm")
     return folder

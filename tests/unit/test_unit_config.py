@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ctiqa_node.config import Config, default_state_dir, keys, load_config
+from ctiqa_node.config import Config, Destination, default_state_dir, keys, load_config
 from ctiqa_node.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config.yaml"
@@ -102,6 +102,11 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
         ("node: {prot: 104}", "node.prot", "ae_title, address, port"),
         ("series: {quiet: 3}", "series.quiet", "quiet_seconds, min_slices"),
         ("destinations: [{name: a, ae_title: A, host: h, port: 1, tls: yes}]", "destinations.0.tls", "name, ae_title"),
+        (
+            "destinations: [{name: a, ae_title: A, host: h, port: 1, objects: {pfd: yes}}]",
+            "destinations.0.objects.pfd",
+            "sr, summary, quality_maps, parametric_map, key_objects, pdf, text_report",
+        ),
     ],
 )
 def test_an_unknown_key_is_refused_with_its_path_and_what_is_allowed(
@@ -132,6 +137,17 @@ def test_an_unknown_key_is_refused_with_its_path_and_what_is_allowed(
         ("destinations: [{name: a b, ae_title: A, host: h, port: 1}]", "destinations.0.name", "A-Za-z0-9._-"),
         ("destinations: [{name: a, ae_title: A, host: h, port: 0}]", "destinations.0.port", "1"),
         ("destinations: [{name: a, ae_title: A, host: '', port: 1}]", "destinations.0.host", "1"),
+        (
+            "destinations: [{name: a, ae_title: A, host: h, port: 1, profile: osirix}]",
+            "destinations.0.profile",
+            "'generic-pacs', 'ohif', 'orthanc', 'weasis' or 'slicer'",
+        ),
+        (
+            "destinations: [{name: a, ae_title: A, host: h, port: 1, objects: {pdf: often}}]",
+            "destinations.0.objects.pdf",
+            "valid boolean",
+        ),
+        ("report: {pdf_series_number: 0}", "report.pdf_series_number", "1"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_path_and_what_is_allowed(
@@ -175,8 +191,28 @@ def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "the name 'pacs' is used twice" in _complaint(tmp_path, f"destinations: [{one}, {one}]")
 
 
+def test_without_a_profile_a_destination_gets_report_and_summary_page() -> None:
+    assert Destination(name="pacs", ae_title="PACS", host="h", port=1).wanted == {"sr", "summary"}
+
+
+def test_switches_win_over_the_profile_and_leave_the_rest(tmp_path: Path) -> None:
+    where = "name: a, ae_title: A, host: h, port: 1, profile: ohif"
+    config = _load(tmp_path, f"destinations: [{{{where}, objects: {{pdf: true, parametric_map: false, sr: true}}}}]")
+    assert config.destinations[0].wanted == {"sr", "summary", "quality_maps", "pdf"}
+
+
+def test_a_destination_that_would_get_nothing_is_refused(tmp_path: Path) -> None:
+    where = "name: a, ae_title: A, host: h, port: 1"
+    complaint = _complaint(tmp_path, f"destinations: [{{{where}, objects: {{sr: false, summary: false}}}}]")
+    assert "destinations.0: " in complaint
+    assert "switches off all that the profile generic-pacs sends; remove the destination" in complaint
+
+
 def test_series_numbers_that_are_the_same_are_refused(tmp_path: Path) -> None:
-    assert "must differ" in _complaint(tmp_path, "report: {sr_series_number: 9902}")
+    assert "sr_series_number and summary_series_number must differ" in _complaint(
+        tmp_path, "report: {sr_series_number: 9902}"
+    )
+    assert "must differ" in _complaint(tmp_path, "report: {text_report_series_number: 9904}")
 
 
 def test_the_environment_wins_over_the_file_and_leaves_the_rest(

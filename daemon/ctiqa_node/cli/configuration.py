@@ -80,11 +80,14 @@ def _settings(config: Config) -> list[Setting]:
         for key, field in Destination.model_fields.items():
             value = getattr(destination, key)
             is_default = not field.is_required() and value == field.default
-            found.append(Setting(key=f"destinations[{index}].{key}", value=value, is_default=is_default))
+            shown = value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
+            found.append(Setting(key=f"destinations[{index}].{key}", value=shown, is_default=is_default))
     return found
 
 
 def _shown(value: object) -> str:
     if value is None:
         return "(not set)"
+    if isinstance(value, dict):
+        value = [f"{key}: {str(switch).lower()}" for key, switch in value.items()]
     return ", ".join(map(str, value)) or "(none)" if isinstance(value, list) else str(value)

@@ -22,8 +22,10 @@ from ctiqa_node.db.states import OutputKind
 from ctiqa_node.db.tables import now
 from ctiqa_node.errors import Rejected, RetryLater
 from ctiqa_node.folders import SeriesFiles
+from ctiqa_node.report.agreement import window_agreement
+from ctiqa_node.report.completeness import completeness
 from ctiqa_node.report.text import as_text
-from ctiqa_node.results import ClassificationResult, MeasurementResult, ModelResult, SliceResult
+from ctiqa_node.results import ClassificationResult, MeasurementResult, ModelResult, SliceResult, notable_of
 from ctiqa_node.state import StateFolder
 from ctiqa_node.tasks import make_outputs, make_report
 
@@ -66,11 +68,18 @@ class Offline:
         self, series: SeriesFiles, volume: CtVolume, assessed: Sequence[Assessed], at: datetime
     ) -> OfflineSeries:
         result = _described(series, "assessed")
+        models = [_model(item, volume, self._analyst.device, at) for item in assessed]
+        complete = completeness(volume)
+        against = window_agreement(make_report(volume, assessed, 1, at, self._config))
         return result.model_copy(
             update={
                 "slices": len(volume.sources),
+                "completeness": str(complete),
+                "missing_slices": complete.missing,
+                "window_agreement": None if against is None else against.word,
                 "findings": [finding.sentence for finding in volume.findings],
-                "models": [_model(item, volume, self._analyst.device, at) for item in assessed],
+                "notable_slices": notable_of(models, len(volume.sources)),
+                "models": models,
             }
         )
 
@@ -112,6 +121,7 @@ def _model(item: Assessed, volume: CtVolume, device: str, at: datetime) -> Model
         version=model.version,
         weights_sha256=model.weights_sha256,
         trained_on=model.trained_on,
+        summary=model.summary,
         status=model.status.value,
         reason=model.reason,
         device=device,

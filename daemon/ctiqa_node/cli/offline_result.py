@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from ctiqa_node.results import ModelResult
+from ctiqa_node.results import ModelResult, NotableResult
 
 OfflineState = Literal["assessed", "skipped", "failed"]
 
@@ -24,7 +24,11 @@ class OfflineSeries(BaseModel):
     state: OfflineState
     reason: str | None = None
     slices: int = 0
+    completeness: str | None = None
+    missing_slices: int | None = None
+    window_agreement: str | None = None
     findings: list[str] = []
+    notable_slices: list[NotableResult] = []
     models: list[ModelResult] = []
     folder: str | None = None
     """Where its results were written."""

@@ -16,8 +16,8 @@ from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import DeliveryState, JobState, SeriesState
-from ctiqa_node.db.tables import Delivery, Job, Series
+from ctiqa_node.db.states import DeliveryState, JobState, OutputKind, SeriesState
+from ctiqa_node.db.tables import Delivery, Job, Output, Series
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.jobs import embedded as jobs
 
@@ -51,16 +51,26 @@ def group() -> None:
 
 
 @app.command()
-def ls(context: typer.Context, as_json: AsJson = False) -> None:
+def ls(
+    context: typer.Context,
+    refused: Annotated[bool, typer.Option("--refused", help="Also objects that a destination does not take.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List what waits, is in work, or has failed: assessments (J…) and deliveries (D…).
+
+    A structured report that its destination does not take has failed; other objects are listed with --refused.
 
     \b
     Examples:
       ctiqa-node queue ls
+      ctiqa-node queue ls --refused
       ctiqa-node queue ls --json | jq -r '.[] | select(.state == "failed").id'
     """
     with open_database(config_of(context)) as database, database.read() as session:
-        entries = [*map(_job_entry, _open_jobs(session)), *map(_delivery_entry, _open_deliveries(session))]
+        entries = [
+            *map(_job_entry, _open_jobs(session)),
+            *map(_delivery_entry, _open_deliveries(session, refused=refused)),
+        ]
     if as_json:
         console.print_json(entries)
     elif entries:
@@ -74,23 +84,25 @@ def retry(
     context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="As `queue ls` shows them.")] = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="Everything that has failed.")] = False,
+    all_refused: Annotated[bool, typer.Option("--all-refused", help="All that a destination did not take.")] = False,
 ) -> None:
-    """Try failed work again, now; waiting deliveries are sent at once instead of at their next try.
+    """Try failed and refused work again, now; waiting deliveries are sent at once instead of at their next try.
 
     \b
     Examples:
       ctiqa-node queue retry J12 D5
       ctiqa-node queue retry --all-failed
+      ctiqa-node queue retry --all-refused     an archive takes more than before
 
     Exit codes: 0 done, 1 something could not be taken up again, and why.
     """
-    if bool(ids) == all_failed:
-        raise typer.BadParameter("give IDs, or --all-failed")
+    if bool(ids) == (all_failed or all_refused):
+        raise typer.BadParameter("give IDs, or --all-failed, or --all-refused")
     with open_database(config_of(context)) as database:
-        wanted = ids or _failed(database)
+        wanted = ids or _ended_badly(database, failed=all_failed, refused=all_refused)
         _for_each(database, wanted, _retry_one, "will be tried again")
     if not wanted:
-        console.out().print("Nothing has failed.")
+        console.out().print("Nothing has failed." if all_failed else "Nothing was refused.")
 
 
 @app.command()
@@ -163,16 +175,23 @@ def _open_jobs(session: Session) -> list[Job]:
     return list(session.scalars(select(Job).join(Series).where(wanted).order_by(Job.id)))
 
 
-def _open_deliveries(session: Session) -> list[Delivery]:
-    wanted = Delivery.state.in_((DeliveryState.PENDING, DeliveryState.FAILED))
-    return list(session.scalars(select(Delivery).where(wanted).order_by(Delivery.id)))
+def _open_deliveries(session: Session, *, refused: bool) -> list[Delivery]:
+    """Deliveries that wait, failed ones, and refused ones of which no newer revision took the place."""
+    present = and_(Delivery.state == DeliveryState.REFUSED, Output.revision == Series.revision)
+    report = Output.kind == OutputKind.STRUCTURED_REPORT
+    wanted = or_(
+        Delivery.state.in_((DeliveryState.PENDING, DeliveryState.FAILED)), present if refused else and_(present, report)
+    )
+    query = select(Delivery).join(Output, Delivery.output_id == Output.id).join(Series, Output.series_id == Series.id)
+    return list(session.scalars(query.where(wanted).order_by(Delivery.id)))
 
 
-def _failed(database: Database) -> list[str]:
+def _ended_badly(database: Database, *, failed: bool, refused: bool) -> list[str]:
     with database.read() as session:
+        ended = {DeliveryState.REFUSED, DeliveryState.FAILED} if failed else {DeliveryState.REFUSED}
         return [
-            *(f"J{job.id}" for job in _open_jobs(session) if job.state is JobState.FAILED),
-            *(f"D{each.id}" for each in _open_deliveries(session) if each.state is DeliveryState.FAILED),
+            *(f"J{job.id}" for job in _open_jobs(session) if failed and job.state is JobState.FAILED),
+            *(f"D{each.id}" for each in _open_deliveries(session, refused=refused) if each.state in ended),
         ]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database
+from ctiqa_node.cli.results_csv import as_csv as csv_of
 from ctiqa_node.db.states import SeriesState
 from ctiqa_node.db.tables import Series
 from ctiqa_node.errors import CtiqaError
@@ -36,11 +37,12 @@ def results(
     limit: Annotated[int, typer.Option(min=1, help="At most so many series (without an argument).")] = 20,
     slices: Annotated[bool, typer.Option("--slices", help="The values of each slice as well.")] = False,
     as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line for each value.")] = False,
 ) -> None:
     """Show the values of series: all, newest first, or those of one series, study, accession number or patient.
 
     With an argument each series is shown with every value, the model versions and the objects that were made;
-    its JSON then always holds the values of the slices.
+    its JSON and CSV then always hold the values of the slices.
 
     \b
     Examples:
@@ -48,9 +50,12 @@ def results(
       ctiqa-node results --state failed --limit 100
       ctiqa-node results 20260102-0042 --slices
       ctiqa-node results 20260102-0042 --json | jq '.[].models[].measurements'
+      ctiqa-node results --csv --limit 1000 > quality.csv
 
     Exit codes: 0 shown, 1 no series is known by the argument.
     """
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other")
     with open_database(config_of(context)) as database, database.read() as session:
         if series is None:
             found = _newest(session, state, limit, with_slices=slices)
@@ -58,6 +63,8 @@ def results(
             found = [series_result(session, each) for each in named_series(session, series)]
     if as_json:
         console.print_json(found)
+    elif as_csv:
+        typer.echo(csv_of(found), nl=False)
     elif series is None:
         _list(found)
     else:
@@ -141,6 +148,9 @@ def series_header(series: SeriesResult) -> Table:
         ("Instances", f"{series.instances} {series.modality}"),
         ("State", f"{series.state} since {console.when(series.state_since)} UTC"),
         ("Because", series.reason if series.state in _NEEDS_A_REASON else None),
+        ("Complete", series.completeness),
+        ("Window", "does not fit the kernel" if series.window_agreement == "mismatch" else None),
+        *(("Noticed", finding.sentence) for finding in series.findings),
         *(("Object", output) for output in outputs),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
@@ -51,7 +52,7 @@ def _show(found: NodeStatus) -> None:
     for complaint in found.complaints:
         console.say(f"  {complaint}", style=colour)
     out.print(_facts(found))
-    for part in (_associations(found), _destinations(found), _results(found)):
+    for part in (_associations(found), _destinations(found), _refusals(found), _results(found)):
         if part is not None:
             out.print()
             out.print(part)
@@ -101,7 +102,9 @@ def _associations(found: NodeStatus) -> RenderableType | None:
 def _destinations(found: NodeStatus) -> RenderableType | None:
     if not found.destinations:
         return None
-    table = console.table("Destinations", "Name", "Sent", "Waiting", "Given up", "Oldest", "Next try", "Last trouble")
+    table = console.table(
+        "Destinations", "Name", "Sent", "Waiting", "Given up", "Refused", "Oldest", "Next try", "Last trouble"
+    )
     for each in found.destinations:
         console.row(
             table,
@@ -109,11 +112,17 @@ def _destinations(found: NodeStatus) -> RenderableType | None:
             each.sent,
             each.pending,
             each.failed,
+            each.refused,
             each.oldest_pending_at and console.age(each.oldest_pending_at),
             each.next_try_at and console.age(each.next_try_at),
             each.last_trouble,
         )
     return table
+
+
+def _refusals(found: NodeStatus) -> RenderableType | None:
+    sentences = [f"{each.name} {refusal.sentence}" for each in found.destinations for refusal in each.does_not_take]
+    return Text("\n".join(sentences)) if sentences else None
 
 
 def _results(found: NodeStatus) -> RenderableType | None:

@@ -55,12 +55,19 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     SENT = "sent"
     FAILED = "failed"
+    REFUSED = "refused"
+    """The destination does not take objects of this SOP Class."""
     SUPERSEDED = "superseded"
     DROPPED = "dropped"
 
 
 class OutputKind(StrEnum):
-    """What an output is."""
+    """What an output is; `config.ObjectSwitches` has a switch of each name."""
 
     STRUCTURED_REPORT = "sr"
     SUMMARY_PAGE = "summary"
+    QUALITY_MAPS = "quality_maps"
+    PARAMETRIC_MAP = "parametric_map"
+    KEY_OBJECTS = "key_objects"
+    PDF = "pdf"
+    TEXT_REPORT = "text_report"

@@ -100,6 +100,7 @@ class Series(Base):
     jobs: Mapped[list[Job]] = relationship(back_populates="series", order_by="Job.id")
     assessments: Mapped[list[AssessmentRow]] = relationship(back_populates="series", order_by="AssessmentRow.id")
     outputs: Mapped[list[Output]] = relationship(back_populates="series", order_by="Output.id")
+    volumes: Mapped[list[AssessedVolume]] = relationship(back_populates="series", order_by="AssessedVolume.id")
 
 
 class SeriesChange(Base):
@@ -173,6 +174,26 @@ class Job(Base):
     series: Mapped[Series] = relationship(back_populates="jobs")
 
 
+class AssessedVolume(Base):
+    """What is known of the volume that was assessed as one revision of a series, apart from what the models say."""
+
+    __tablename__ = "assessed_volumes"
+    __table_args__ = (UniqueConstraint("series_id", "revision"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    revision: Mapped[int]
+    slices: Mapped[int]
+    completeness: Mapped[str]
+    missing_slices: Mapped[int] = mapped_column(default=0)
+    window_agreement: Mapped[str | None]
+    """Whether the window class agrees with the tags; None where one of both tells nothing."""
+    findings: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)
+    """What the loader noticed: `code` and `sentence` of each."""
+
+    series: Mapped[Series] = relationship(back_populates="volumes")
+
+
 class AssessmentRow(Base):
     """What one model said of one revision of a series, and the model's provenance."""
 
@@ -186,6 +207,8 @@ class AssessmentRow(Base):
     version: Mapped[str]
     weights_sha256: Mapped[str | None]
     trained_on: Mapped[str]
+    summary: Mapped[str] = mapped_column(default="", server_default="")
+    """What the model computes, in one sentence."""
     status: Mapped[str]
     reason: Mapped[str | None]
     unscored_slices: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)

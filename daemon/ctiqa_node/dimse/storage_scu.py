@@ -10,6 +10,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
@@ -19,16 +20,30 @@ from ctiqa_node.dicom import ApplicationEntity
 
 MAX_CONTEXTS = 128
 """Presentation Context IDs are the odd numbers from 1 to 255 (PS3.8 9.3.2.2)."""
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+"""PS3.7 C.5.6."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one file: `ok` for Success and warnings; `status` is the DIMSE status where there was one."""
+    """What became of one file: `ok` for Success and warnings; `status` is the DIMSE status where there was one.
+
+    `refused`: the peer does not take objects of this SOP Class, now or later.
+    """
 
     path: Path
     ok: bool
     status: int | None
     sentence: str
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _NoAssociation:
+    """Why there is none; `refused`: the peer takes nothing of what was offered."""
+
+    sentence: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +53,25 @@ class _Kind:
     sop_class_uid: str
     transfer_syntax_uid: str
 
+    @property
+    def offers(self) -> tuple[tuple[str, str], ...]:
+        """SOP Class and transfer syntax of what to offer: the file's own, and DICOM's default one (PS3.5 10.1)."""
+        syntaxes = [self.transfer_syntax_uid]
+        if self.transfer_syntax_uid == ExplicitVRLittleEndian:
+            syntaxes.append(ImplicitVRLittleEndian)
+        return tuple((self.sop_class_uid, syntax) for syntax in syntaxes)
+
+
+_MOST_OFFERS = 2
+
 
 def echo(peer: ApplicationEntity, calling: str, timeout: float) -> str | None:
     """Verify an Application Entity with C-ECHO; returns None when it answers well, else why not, in a sentence."""
     ae = _application_entity(calling, timeout)
     ae.add_requested_context(Verification)
     association = _associate(ae, peer)
-    if isinstance(association, str):
-        return association
+    if isinstance(association, _NoAssociation):
+        return association.sentence
     try:
         status = association.send_c_echo()
         return None if _code(status) == 0 else f"{peer} answered C-ECHO with {_words(_code(status))}"
@@ -65,41 +91,46 @@ def send(peer: ApplicationEntity, calling: str, paths: Sequence[Path], timeout: 
         except (InvalidDicomError, OSError, AttributeError) as error:
             yield Answer(path, ok=False, status=None, sentence=f"not a readable DICOM file: {error}")
     kinds = sorted({kind for _, kind in readable}, key=lambda kind: (kind.sop_class_uid, kind.transfer_syntax_uid))
-    for start in range(0, len(kinds), MAX_CONTEXTS):
-        batch = set(kinds[start : start + MAX_CONTEXTS])
-        yield from _send_batch(peer, calling, [path for path, kind in readable if kind in batch], batch, timeout)
+    at_once = MAX_CONTEXTS // _MOST_OFFERS
+    for start in range(0, len(kinds), at_once):
+        batch = set(kinds[start : start + at_once])
+        yield from _send_batch(peer, calling, [(path, kind) for path, kind in readable if kind in batch], timeout)
 
 
 def _send_batch(
-    peer: ApplicationEntity, calling: str, paths: Sequence[Path], kinds: set[_Kind], timeout: float
+    peer: ApplicationEntity, calling: str, files: Sequence[tuple[Path, _Kind]], timeout: float
 ) -> Iterator[Answer]:
     ae = _application_entity(calling, timeout)
-    ae.requested_contexts = [build_context(kind.sop_class_uid, kind.transfer_syntax_uid) for kind in kinds]
-    waiting = deque(paths)
+    offers = sorted({offer for _, kind in files for offer in kind.offers})
+    ae.requested_contexts = [build_context(*offer) for offer in offers]
+    waiting = deque(files)
     # A peer that ends the association at one object gets the others over a new one: each round sends at least one.
     while waiting:
         association = _associate(ae, peer)
-        if isinstance(association, str):
-            reason = association
-            yield from (Answer(path, ok=False, status=None, sentence=reason) for path in waiting)
+        if isinstance(association, _NoAssociation):
+            none = association
+            yield from (Answer(path, False, None, none.sentence, none.refused) for path, _ in waiting)
             return
         try:
             while waiting and association.is_established:
-                yield _send_one(association, peer, waiting.popleft())
+                yield _send_one(association, peer, *waiting.popleft())
         finally:
             association.release()
 
 
-def _associate(ae: AE, peer: ApplicationEntity) -> Association | str:
-    """An association with the peer, or why there is none, in a sentence."""
+def _associate(ae: AE, peer: ApplicationEntity) -> Association | _NoAssociation:
+    """An association with the peer, or why there is none."""
     try:
         association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
     except OSError as error:  # the name of the host cannot be resolved
-        return f"{peer} cannot be reached: {error.strerror}"
+        return _NoAssociation(f"{peer} cannot be reached: {error.strerror}")
     return association if association.is_established else _why_not(association, peer)
 
 
-def _send_one(association: Association, peer: ApplicationEntity, path: Path) -> Answer:
+def _send_one(association: Association, peer: ApplicationEntity, path: Path, kind: _Kind) -> Answer:
+    if not _is_accepted(association, kind):
+        name = UID(kind.sop_class_uid).name
+        return Answer(path, False, None, f"{peer} accepted no Presentation Context for {name}", refused=True)
     try:
         dataset = dcmread(path)
         status = association.send_c_store(dataset)
@@ -111,7 +142,12 @@ def _send_one(association: Association, peer: ApplicationEntity, path: Path) -> 
         return Answer(path, ok=False, status=None, sentence=f"{peer} gave no answer in time or ended the association")
     comment = status.get("ErrorComment")
     sentence = f"{_words(code)}{f' ({comment})' if comment else ''}"
-    return Answer(path, ok=code == 0 or _is_warning(code), status=code, sentence=sentence)
+    return Answer(path, code == 0 or _is_warning(code), code, sentence, refused=code == SOP_CLASS_NOT_SUPPORTED)
+
+
+def _is_accepted(association: Association, kind: _Kind) -> bool:
+    accepted = {(context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts}
+    return any(offer in accepted for offer in kind.offers)
 
 
 def _application_entity(calling: str, timeout: float) -> AE:
@@ -126,13 +162,14 @@ def _kind(path: Path) -> _Kind:
     return _Kind(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
 
 
-def _why_not(association: Association, peer: ApplicationEntity) -> str:
+def _why_not(association: Association, peer: ApplicationEntity) -> _NoAssociation:
     if association.is_rejected:
         answer = association.acceptor.primitive
-        return f"{peer} rejected the association: {answer.reason_str}" if answer else f"{peer} rejected the association"
+        reason = f": {answer.reason_str}" if answer else ""
+        return _NoAssociation(f"{peer} rejected the association{reason}")
     if association.acceptor.primitive is not None and not association.accepted_contexts:
-        return f"{peer} accepts none of the Presentation Contexts that were offered"
-    return f"{peer} cannot be reached: no connection, or it ended the association at once"
+        return _NoAssociation(f"{peer} accepts none of the Presentation Contexts that were offered", refused=True)
+    return _NoAssociation(f"{peer} cannot be reached: no connection, or it ended the association at once")
 
 
 def _code(status: object) -> int | None:
@@ -157,7 +194,7 @@ def _words(code: int | None) -> str:
             return f"Failure 0x{code:04X}: out of resources"
         case _ if code >> 8 == 0xA9:
             return f"Failure 0x{code:04X}: dataset does not match SOP Class"
-        case 0x0122:
+        case _ if code == SOP_CLASS_NOT_SUPPORTED:
             return "Failure 0x0122: SOP Class not supported"
         case 0x0124:
             return "Failure 0x0124: not authorised"

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from pydicom.valuerep import PersonName
 
 SIZE = 1024
@@ -126,6 +127,11 @@ class Canvas:
     def rule(self, y: float, left: float, right: float) -> None:
         """Draw a thin horizontal line."""
         self.figure.add_artist(Line2D([left / SIZE, right / SIZE], [1 - y / SIZE] * 2, color=RULE, linewidth=0.8))
+
+    def box(self, left: float, top: float, width: float, height: float) -> None:
+        """Fill a rectangle with the colour of text, for dark text on it."""
+        corner = (left / SIZE, 1 - (top + height) / SIZE)
+        self.figure.add_artist(Rectangle(corner, width / SIZE, height / SIZE, color=TEXT, linewidth=0, zorder=-1))
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """Axes over a rectangle in pixels."""

@@ -23,6 +23,13 @@ PDF_SERIES_NUMBER = 9906
 TEXT_REPORT_SERIES_NUMBER = 9907
 
 
+class SliceGroups(StrEnum):
+    """Which slices have a measurement group of their own in the structured report."""
+
+    NOTABLE = "notable"
+    ALL = "all"
+
+
 class ReportStatus(StrEnum):
     """Whether a model gave numbers."""
 
@@ -97,12 +104,21 @@ class DeviceInfo:
     station_name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PredecessorDocument:
+    """The structured report of the series' last revision, which this one stands in place of (PS3.3 C.17.2.3)."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
     """One assessment of one series, ready to be written down.
 
     `revision` counts from 1 and grows when late slices made the series be assessed again. `assessed_at` is an aware
-    time; it is the only time in the result objects, so that the same report gives the same objects.
+    time; it is the only time in the result objects, so that the same report gives the same objects. `predecessor` is
+    None for the first report of a series.
     """
 
     volume: CtVolume
@@ -117,6 +133,8 @@ class Report:
     key_objects_series_number: int = KEY_OBJECTS_SERIES_NUMBER
     pdf_series_number: int = PDF_SERIES_NUMBER
     text_report_series_number: int = TEXT_REPORT_SERIES_NUMBER
+    slice_groups: SliceGroups = SliceGroups.NOTABLE
+    predecessor: PredecessorDocument | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no result object could be made from."""

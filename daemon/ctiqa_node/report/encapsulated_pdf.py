@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
+from ctiqa_node.report.codes import REPORT_TITLE
 from ctiqa_node.report.content import Report
 from ctiqa_node.report.image_library import distinct_instances
 from ctiqa_node.report.objects import add_file_meta, code_item, identified, our_coding_scheme
 from ctiqa_node.report.pdf_document import pdf_document
 from ctiqa_node.report.source import dress
-from ctiqa_node.report.text_report import TITLE
 from ctiqa_node.report.uids import ResultKind
 
 SERIES_DESCRIPTION = "CT image quality: PDF"
@@ -27,8 +27,8 @@ def encapsulated_pdf(report: Report) -> Dataset:
     result.AcquisitionDateTime = ""  # type 2: the document was made of many slices
     result.BurnedInAnnotation = "YES"
     result.RecognizableVisualFeatures = "NO"
-    result.DocumentTitle = TITLE.meaning
-    result.ConceptNameCodeSequence = [code_item(TITLE)]
+    result.DocumentTitle = REPORT_TITLE.meaning
+    result.ConceptNameCodeSequence = [code_item(REPORT_TITLE)]
     result.CodingSchemeIdentificationSequence = [our_coding_scheme()]
     result.VerificationFlag = "UNVERIFIED"
     result.SourceInstanceSequence = _sources(report)

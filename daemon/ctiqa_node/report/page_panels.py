@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ctiqa_node.ct.volume import Geometry
 from ctiqa_node.report import codes as table
-from ctiqa_node.report.canvas import BACKGROUND, DIM, RULE, TEXT, Canvas, font
+from ctiqa_node.report.canvas import BACKGROUND, DIM, RULE, TEXT, Canvas, Weight, font
 from ctiqa_node.report.content import Report
 from ctiqa_node.report.notable import NotableSlice, Role
 from ctiqa_node.report.outline import body_outline
@@ -28,32 +28,57 @@ _CURVE = "#7cc4ff"
 _MARK = "#ffd166"
 MAP_COLOURS = mpl.colormaps["cividis"]
 MAP_LIMITS = (0.5, 1.0)  # where the maps of usable slices lie; worse is drawn as the worst
+_NEEDED_LINES = 2
+_BARE_ROW = 26.0  # height without a reading
 _MARGIN = 0.06  # of the body's size, kept around it on the pictures
 
 
 def draw_table(canvas: Canvas, report: Report, left: float, top: float, width: float, bottom: float) -> None:
     """Draw the values; where there is little room the explanations give way first, then the last rows."""
     rows = table_rows(report) or [Row("No model ran", "")]
+    room = bottom - top
     for lines in (3, 2, 1, 0):
-        heights = [_row_height(canvas, row, width, lines) for row in rows]
-        if sum(heights) <= bottom - top:
+        if sum(_row_height(canvas, row, width, lines) for row in rows) <= room:
             break
-    fitting = sum(1 for total in accumulate(heights) if total <= bottom - top)
-    if fitting < len(rows):
-        rows = [*rows[: fitting - 1], Row(f"and {len(rows) - fitting + 1} more in the structured report", "")]
-    for row, height in zip(rows, heights, strict=False):
-        value_width = canvas.width_of(row.value, 16, "bold")
-        canvas.text(left, top, row.title, 15, width=width - value_width - 12)
-        canvas.text(left + width, top, row.value, 16, width=width, weight="bold", align="right")
-        if lines:
-            canvas.text(left, top + 20, row.reading, 12, width=width, color=DIM, lines=lines)
-        canvas.rule(top + height - 5, left, left + width)
+    for row in _fitting(canvas, rows, width, lines, room):
+        height = _row_height(canvas, row, width, lines)
+        _draw_row(canvas, row, (left, top, width, height), _lines(row, lines))
         top += height
 
 
+def _fitting(canvas: Canvas, rows: list[Row], width: float, lines: int, room: float) -> list[Row]:
+    """The first rows that fit, and one that counts the others."""
+    totals = list(accumulate(_row_height(canvas, row, width, lines) for row in rows))
+    if totals[-1] <= room:
+        return rows
+    shown = sum(1 for total in totals if total <= room - _BARE_ROW)
+    return [*rows[:shown], Row(f"and {len(rows) - shown} more in the structured report", "")]
+
+
+def _draw_row(canvas: Canvas, row: Row, box: tuple[float, float, float, float], lines: int) -> None:
+    """Draw a row in a box (left, top, width, height); one that stands out is dark on light."""
+    left, top, width, height = box
+    colour, dim = TEXT, DIM
+    if row.stands_out:
+        canvas.box(left, top - 4, width, height - 2)
+        left, width, colour, dim = left + 6, width - 12, BACKGROUND, BACKGROUND
+    value_width = canvas.width_of(row.value, 16, "bold")
+    title: Weight = "bold" if row.stands_out else "normal"
+    canvas.text(left, top, row.title, 15, width=width - value_width - 12, color=colour, weight=title)
+    canvas.text(left + width, top, row.value, 16, width=width, weight="bold", align="right", color=colour)
+    if lines:
+        canvas.text(left, top + 20, row.reading, 12, width=width, color=dim, lines=lines)
+    if not row.stands_out:
+        canvas.rule(top + height - 4, left, left + width)
+
+
+def _lines(row: Row, lines: int) -> int:
+    return max(lines, _NEEDED_LINES) if row.is_needed else lines
+
+
 def _row_height(canvas: Canvas, row: Row, width: float, lines: int) -> float:
-    reading = canvas.wrapped(row.reading, 12, "normal", width, lines) if lines else []
-    return 28 + 16.2 * len(reading)
+    reading = canvas.wrapped(row.reading, 12, "normal", width, _lines(row, lines)) if _lines(row, lines) else []
+    return _BARE_ROW + 16.2 * len(reading)
 
 
 def draw_curves(

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ctiqa_node.report import codes as table
+from ctiqa_node.report.agreement import WINDOW, window_agreement
+from ctiqa_node.report.completeness import completeness
 from ctiqa_node.report.content import (
     Report,
     ReportedClassification,
@@ -13,75 +15,121 @@ from ctiqa_node.report.content import (
     ReportedModel,
     ReportStatus,
 )
-from ctiqa_node.report.measurement_groups import left_out_slices
+from ctiqa_node.report.evaluations import left_out_slices
 from ctiqa_node.report.notable import NotableSlice, ranking
+from ctiqa_node.report.series_header import tags_of_class
+from ctiqa_node.report.verdicts import LDCTIQA_SCORES, CompletenessVerdict, category_of, quality_category
 
 _SHORT_HASH = 8
 _VALUES_OF_A_SLICE = 2  # what fits over its picture; the report has all
 _LIKELIER_THAN_NOT = 0.5
-_HEADLINE = {"tfkt_score": "TFKT score", "n2q_quality": "N2Q quality", "noise_level": "noise"}
-_HEADLINE_PARTS = 3
+_GRADED, _GRADE = "chest_ctiqa_score", "chest_ctiqa_grade"
+_OTHER_CLASSES = 2  # so many of the less likely ones; the report has all
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table: what, how much, and how to read it."""
+    """A line of the table: what, how much, and how to read it.
+
+    An `is_needed` reading keeps up to two lines where room is short; a row that `stands_out` shall catch the eye.
+    """
 
     title: str
     value: str
     reading: str = ""
+    is_needed: bool = False
+    stands_out: bool = False
 
 
 def headline(report: Report) -> str:
-    """The result in one sentence: quality, noise and classes, or why there is none."""
-    parts = []
+    """The result in one sentence: quality, noise and dose, or why there is none."""
     series = {m.name: m for model in report.scored for m in model.series_measurements}
-    for name, title in _HEADLINE.items():
-        if name in series:
-            parts.append(f"{title} {table.value_text(name, series[name].value, series[name].unit)}")
-    for model in report.scored:
-        # A class that is less likely than all others together is no headline; the table has it with its probability.
-        parts.extend(
-            _class_text(name, best) for name, best in _decisions(model) if best.probability > _LIKELIER_THAN_NOT
-        )
+    parts = [part for part in (_quality(report, series), _noise(series), _dose(report)) if part]
     if not parts and series:
         first = next(iter(series.values()))
         parts.append(f"{table.quantity(first.name).title} {table.value_text(first.name, first.value, first.unit)}")
     if not parts:
         return f"Not scored by any of {len(report.models)} models" if report.models else "Not scored: no model ran"
-    sentence = ", ".join(parts[:_HEADLINE_PARTS])
+    sentence = "; ".join(parts)
     return sentence[:1].upper() + sentence[1:]
 
 
+def _quality(report: Report, series: dict[str, ReportedMeasurement]) -> str:
+    """The first score of those that grade a whole image, with its scale and its word."""
+    for name in LDCTIQA_SCORES:
+        if name in series:
+            return f"{series[name].value:.1f} of 4, {quality_category(series[name].value)}"
+    if _GRADED in series:
+        grade = _grade(report)
+        return f"Chest CT-IQA {series[_GRADED].value:.1f} of 10{f', {grade}' if grade else ''}"
+    likeness = [series[name] for name in ("n2q_quality", "n2q_imported_quality") if name in series]
+    return f"{table.quantity(likeness[0].name).title} {likeness[0].value:.2f} of 1" if likeness else ""
+
+
+def _noise(series: dict[str, ReportedMeasurement]) -> str:
+    return f"noise {series['noise_level'].value:.0f} HU" if "noise_level" in series else ""
+
+
+def _dose(report: Report) -> str:
+    """A class that is less likely than all others together is no headline; the table has it with its probability."""
+    for model in report.scored:
+        for name, (best, *_) in decisions(model):
+            if name == "n2q_dose" and best.probability > _LIKELIER_THAN_NOT:
+                return f"dose class {best.label}"
+    return ""
+
+
 def table_rows(report: Report) -> list[Row]:
-    """Series values, classes, the models that did not score with the reason, and last the details."""
+    """What does not fit the tags, series values, models that did not score with the reason, classes, and details."""
     everything = [m for model in report.scored for m in model.series_measurements]
     places = {name: place for place, name in enumerate(table.QUANTITIES)}
     everything.sort(key=lambda m: places.get(m.name, len(places)))
     details = [m for m in everything if table.quantity(m.name).is_detail]
-    return [
-        *(_value_row(m) for m in everything if m not in details),
-        *(_class_row(name, best) for model in report.scored for name, best in _decisions(model)),
+    grade = _grade(report) if _GRADED in {m.name for m in everything} else None  # it stands beside its score
+    rows = [
+        *(_value_row(m, grade if m.name == _GRADED else None) for m in everything if m not in details),
         *(
-            Row(table.model_title(model.name), "not scored", f"because: {model.reason or 'no reason given'}")
+            Row(table.model_title(model.name), "not scored", f"because: {model.reason or 'no reason given'}", True)
             for model in report.models
             if model.status is ReportStatus.NOT_SCORED
         ),
+        *(
+            _class_row(report, name, classes)
+            for model in report.scored
+            for name, classes in decisions(model)
+            if name != _GRADE or grade is None
+        ),
         *(_value_row(m) for m in details),
     ]
+    return sorted(rows, key=lambda row: not row.stands_out)
 
 
-def _value_row(m: ReportedMeasurement) -> Row:
+def _grade(report: Report) -> str | None:
+    return next((best.label for m in report.scored for name, (best, *_) in decisions(m) if name == _GRADE), None)
+
+
+def _value_row(m: ReportedMeasurement, word: str | None = None) -> Row:
+    """A value with its word, where it has one."""
     entry = table.quantity(m.name)
-    return Row(entry.title, table.value_text(m.name, m.value, m.unit), entry.reading)
+    return Row(entry.title, f"{value_in_words(m)} {word or ''}".rstrip(), entry.reading)
 
 
-def _class_row(name: str, best: ReportedClassification) -> Row:
-    return Row(
-        table.evaluation_title(name),
-        table.class_text(best.label, best.probability),
-        table.EVALUATION_READINGS.get(name, ""),
-    )
+def value_in_words(m: ReportedMeasurement) -> str:
+    """A value with its unit, and the word of a score of 0 to 4: "14.2 HU", "3.12 good"."""
+    return f"{table.value_text(m.name, m.value, m.unit)} {category_of(m.name, m.value) or ''}".rstrip()
+
+
+def _class_row(report: Report, name: str, classes: list[ReportedClassification]) -> Row:
+    """The likeliest class; below it the next ones, and what the tags say."""
+    best = classes[0]
+    title, value = table.evaluation_title(name), table.class_text(best.label, best.probability)
+    against = window_agreement(report) if name == WINDOW else None
+    if against is not None and not against.agrees:
+        return Row(f"≠ {title}", value, f"MISMATCH: kernel {against.kernel} is made for {against.expected}", True, True)
+    others = ", ".join(table.class_text(c.label, c.probability) for c in classes[1 : 1 + _OTHER_CLASSES])
+    tags = f"kernel {against.kernel}: {against.expected}" if against else tags_of_class(report, name)
+    said = "; ".join(part for part in (f"next {others}" if others else "", f"tags: {tags}" if tags else "") if part)
+    return Row(title, value, said or table.EVALUATION_READINGS.get(name, ""), bool(said))
 
 
 def slice_title(report: Report, notable: NotableSlice) -> str:
@@ -127,8 +175,15 @@ def _model_line(model: ReportedModel) -> str:
 
 
 def remark_lines(report: Report) -> list[str]:
-    """What the loader noticed, and which slices a model left out."""
-    return [*(finding.sentence for finding in report.volume.findings), *_left_out(report)]
+    """Whether the slices are all there, what the loader noticed, and which slices a model left out."""
+    return [_complete(report), *(finding.sentence for finding in report.volume.findings), *_left_out(report)]
+
+
+def _complete(report: Report) -> str:
+    found = completeness(report.volume)
+    if found.verdict is CompletenessVerdict.GAPS:
+        return f"The series has gaps: {found.missing} slice{'' if found.missing == 1 else 's'} missing."
+    return f"The series is {'' if found.verdict is CompletenessVerdict.COMPLETE else 'probably '}complete."
 
 
 def footer(report: Report) -> str:
@@ -138,16 +193,11 @@ def footer(report: Report) -> str:
     return f"ctiqa-node {device.software_version}  ·  {device.ae_title}  ·  {time}  ·  revision {report.revision}"
 
 
-def _decisions(model: ReportedModel) -> Iterator[tuple[str, ReportedClassification]]:
-    best: dict[str, ReportedClassification] = {}
-    for c in model.classifications:
-        if c.name not in best or c.probability > best[c.name].probability:
-            best[c.name] = c
-    yield from best.items()
-
-
-def _class_text(name: str, best: ReportedClassification) -> str:
-    return f"{table.evaluation_title(name).lower()} {table.class_text(best.label, best.probability)}"
+def decisions(model: ReportedModel) -> Iterator[tuple[str, list[ReportedClassification]]]:
+    """Each classification by name, with its classes, the likeliest first."""
+    names = dict.fromkeys(c.name for c in model.classifications)
+    for name in names:
+        yield name, sorted((c for c in model.classifications if c.name == name), key=lambda c: -c.probability)
 
 
 def _left_out(report: Report) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import DS
 
-from ctiqa_node.report.codes import NOT_FOR_DIAGNOSIS, model_title, private_code, unit_code
+from ctiqa_node.report.codes import NOT_FOR_DIAGNOSIS, map_code, model_title, unit_code
 from ctiqa_node.report.content import Report, ReportedModel
 from ctiqa_node.report.map_frame import MappedSlice, mapped_slices, resampled
 from ctiqa_node.report.objects import instance_uid, our_coding_scheme, refer_to_slices, series_uid
@@ -53,7 +53,7 @@ def parametric_map(report: Report) -> Dataset | None:
         software_versions=plain(report.device.software_version)[:64],
         device_serial_number=plain(report.device.ae_title)[:64],
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[_mapping(model, title)],
+        real_world_value_mappings=[_mapping(model)],
         voi_lut_transformations=[_window()],
         transfer_syntax_uid=ExplicitVRLittleEndian,
         content_label="QUALITY_MAP",
@@ -80,7 +80,7 @@ def _stored(report: Report, mapped: list[MappedSlice]) -> npt.NDArray[np.uint16]
     return stored
 
 
-def _mapping(model: ReportedModel, title: str) -> RealWorldValueMapping:
+def _mapping(model: ReportedModel) -> RealWorldValueMapping:
     return RealWorldValueMapping(
         lut_label="QUALITY",
         lut_explanation="Quality from 0 (worst) to 1 (best)",
@@ -88,7 +88,7 @@ def _mapping(model: ReportedModel, title: str) -> RealWorldValueMapping:
         value_range=(NO_VALUE + 1, _HIGHEST),
         slope=1 / _HIGHEST,
         intercept=0,
-        quantity_definition=private_code(f"{model.name}_map", title),
+        quantity_definition=map_code(model.name),
     )
 
 

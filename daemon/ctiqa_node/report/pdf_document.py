@@ -17,9 +17,10 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Image, LongTable, PageBreak, Paragraph, SimpleDocTemplate, Spacer, TableStyle
 
 from ctiqa_node.report import codes as table
+from ctiqa_node.report.agreement import window_agreement
 from ctiqa_node.report.canvas import Weight, drawable, font, person_name
 from ctiqa_node.report.content import Report, ReportedModel, ReportStatus
-from ctiqa_node.report.page_text import footer, headline, remark_lines
+from ctiqa_node.report.page_text import decisions, footer, headline, remark_lines, value_in_words
 from ctiqa_node.report.series_header import acquisition_line, patient_line, series_line, study_line
 from ctiqa_node.report.source import patient_and_study
 from ctiqa_node.report.summary_page import summary_page
@@ -112,9 +113,7 @@ def _sections(report: Report) -> Iterator[tuple[str, list[Flowable]]]:
         yield "Classes", [_table(("Decision", "Class", "Probability", "Model"), classes, (72, 36, 30, 36))]
     if missing:
         yield "Not scored", [_table(("Model", "Reason"), missing, (46, 128))]
-    remarks = remark_lines(report)
-    if remarks:
-        yield "Remarks", [_paragraph(line, _ENTRY) for line in remarks]
+    yield "Remarks", [_paragraph(line, _ENTRY) for line in _remarks(report)]
     yield "Models", [_paragraph(_model_line(model), _ENTRY) for model in report.models] or [_paragraph("none", _TEXT)]
     tables = list(_slice_tables(report))
     if tables:
@@ -125,11 +124,11 @@ def _value_rows(report: Report) -> Iterator[tuple[str, ...]]:
     for model in report.scored:
         for m in model.series_measurements:
             entry = table.quantity(m.name)
-            yield entry.title, table.value_text(m.name, m.value, m.unit), entry.reading, _name(model)
+            yield entry.title, value_in_words(m), entry.reading, _name(model)
 
 
 def _class_rows(model: ReportedModel) -> Iterator[tuple[str, ...]]:
-    for c in model.classifications:
+    for c in (c for _, classes in decisions(model) for c in classes):
         yield table.evaluation_title(c.name), c.label, f"{100 * c.probability:.1f} %", _name(model)
 
 
@@ -137,6 +136,12 @@ def _missing_rows(report: Report) -> Iterator[tuple[str, ...]]:
     for model in report.models:
         if model.status is ReportStatus.NOT_SCORED:
             yield _name(model), model.reason or "no reason given"
+
+
+def _remarks(report: Report) -> list[str]:
+    agreement = window_agreement(report)
+    against_tags = [] if agreement is None else [f"Window class and tags: {agreement.word}; {agreement.sentence}."]
+    return [*against_tags, *remark_lines(report)]
 
 
 def _model_line(model: ReportedModel) -> str:

@@ -14,7 +14,7 @@ from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 from ctiqa_node.report.codes import model_title
 from ctiqa_node.report.content import Report, ReportedModel
 from ctiqa_node.report.map_frame import MappedSlice, draw_map_frame, mapped_slices
-from ctiqa_node.report.notable import notable_slices
+from ctiqa_node.report.notable import shown_slices
 from ctiqa_node.report.objects import add_file_meta, identified, refer_to_slices
 from ctiqa_node.report.secondary_capture import describe_capture, describe_pixels
 from ctiqa_node.report.source import dress, plain
@@ -26,10 +26,10 @@ SERIES_DESCRIPTION = "CT image quality: maps"
 def quality_map_capture(report: Report, *, all_slices: bool = False) -> Dataset | None:
     """Draw the quality maps over their slices, one frame a slice, with file meta information.
 
-    By default the notable slices in their order, the worst first, 1024 × 1024 pixels each; with `all_slices` every
-    slice in the order of the volume, 512 × 512. Slices that the maps' model left out have no frame. None when no model
-    made maps, or none of a slice to be shown. Uncompressed RGB by pixel, Explicit VR Little Endian, as the summary page
-    is; the same report gives the same data set, byte for byte.
+    By default the worst slices, the worst first, and the best, 1024 × 1024 pixels each; with `all_slices` every slice
+    in the order of the volume, 512 × 512. Slices that the maps' model left out have no frame. None when no model made
+    maps, or none of a slice to be shown. Uncompressed RGB by pixel, Explicit VR Little Endian, as the summary page is;
+    the same report gives the same data set, byte for byte.
     """
     chosen = mapped_slices(report) if all_slices else list(_notable_mapped(report))
     if not chosen:
@@ -48,7 +48,7 @@ def quality_map_capture(report: Report, *, all_slices: bool = False) -> Dataset 
 
 def _notable_mapped(report: Report) -> Iterator[MappedSlice]:
     everything = {mapped.slice_index: mapped for mapped in mapped_slices(report)}
-    for notable in notable_slices(report):
+    for notable in shown_slices(report):
         if notable.slice_index in everything:
             yield replace(everything[notable.slice_index], notable=notable)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
+from ctiqa_node.report.coding import shortened
 from ctiqa_node.report.content import Report
+from ctiqa_node.report.kernels import LUNG, window_of_kernel
 from ctiqa_node.report.source import patient_and_study, text_of
 
 _SOFT_TISSUE = (40.0, 400.0)
 _LUNG = (-600.0, 1500.0)
-# Kernels for lung that say so by their name: GE LUNG, Siemens B60 to B80 and Bl/Br 54 and up, Toshiba FC50 to FC59.
-_LUNG_KERNEL = re.compile(r"LUNG|^B[6-8]\d[a-z]?|^B[lr](5[4-9]|6\d|7\d)|^FC5\d", re.IGNORECASE)
+_LONGEST = 56  # of the words before what must not be pushed out of its line
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def voi_window(report: Report, slice_index: int) -> VoiWindow:
     if center is not None and width is not None and width >= 1.0:
         return VoiWindow(center, width)
     kernel = attribute(report, "ConvolutionKernel", slice_index)
-    return VoiWindow(*(_LUNG if _LUNG_KERNEL.search(kernel) else _SOFT_TISSUE))
+    return VoiWindow(*(_LUNG if window_of_kernel(kernel) == LUNG else _SOFT_TISSUE))
 
 
 def patient_line(report: Report) -> str:
@@ -73,7 +73,7 @@ def series_line(report: Report) -> str:
     middle = len(report.volume.sources) // 2
     count, rows, columns = report.volume.hu.shape
     number = attribute(report, "SeriesNumber")
-    description = attribute(report, "SeriesDescription") or "without description"
+    description = shortened(attribute(report, "SeriesDescription"), _LONGEST) or "without description"
     thickness = _number(attribute(report, "SliceThickness", middle)) or report.volume.geometry.spacing_mm[0]
     return _joined(
         f"Series {number}: {description}" if number else f"Series: {description}",
@@ -87,11 +87,23 @@ def acquisition_line(report: Report) -> str:
     tube_voltage = _number(attribute(report, "KVP", middle))
     scanner = f"{attribute(report, 'Manufacturer')} {attribute(report, 'ManufacturerModelName')}".strip()
     return _joined(
-        scanner or "Scanner not named",
-        _labelled("kernel", attribute(report, "ConvolutionKernel", middle)),
+        shortened(scanner, _LONGEST) or "Scanner not named",
+        _labelled("kernel", kernel_of(report)),
         "" if tube_voltage is None else f"{tube_voltage:g} kVp",
         _tube_current(report),
     )
+
+
+def tags_of_class(report: Report, name: str) -> str:
+    """What the tags say of that which a classification tells: kernel, or tube current and voltage; may be empty."""
+    if name.endswith("_window"):
+        return _labelled("kernel", kernel_of(report))
+    if name.endswith("_exposure"):
+        exposure = _number(attribute(report, "Exposure", len(report.volume.sources) // 2))
+        return "" if exposure is None else f"{exposure:.0f} mAs"
+    if name.endswith("_dose"):
+        return _tube_current(report)
+    return ""
 
 
 def _tube_current(report: Report) -> str:
@@ -106,6 +118,11 @@ def _tube_current(report: Report) -> str:
         return ""
     low, high = min(values), max(values)
     return f"{low:.0f} mA" if low == high else f"{low:.0f}–{high:.0f} mA"
+
+
+def kernel_of(report: Report) -> str:
+    """The convolution kernel of the middle slice; empty where the header names none."""
+    return attribute(report, "ConvolutionKernel", len(report.volume.sources) // 2)
 
 
 def date_text(value: str) -> str:

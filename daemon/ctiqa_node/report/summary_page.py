@@ -8,15 +8,15 @@ import numpy.typing as npt
 from ctiqa_node.report.canvas import DIM, SIZE, TEXT, Canvas, person_name
 from ctiqa_node.report.codes import NOT_FOR_DIAGNOSIS
 from ctiqa_node.report.content import Report
-from ctiqa_node.report.notable import NotableSlice, Role, notable_slices
+from ctiqa_node.report.notable import NotableSlice, Role, shown_slices
 from ctiqa_node.report.page_panels import draw_colour_bar, draw_curves, draw_slice, draw_table
-from ctiqa_node.report.page_text import footer, headline, model_lines, remark_lines
+from ctiqa_node.report.page_text import footer, headline, model_lines, plotted, remark_lines
 from ctiqa_node.report.series_header import acquisition_line, patient_line, series_line, study_line
 from ctiqa_node.report.source import patient_and_study
 
 _LEFT, _RIGHT = 24, SIZE - 24
 _TOP_OF_PANELS, _BOTTOM_OF_PANELS = 178, 782
-_TOP_OF_CURVES = 508
+_TOP_OF_CURVES = 532
 _COLUMN = 376  # width of the left column: table and curves
 _PICTURES = 424  # left edge of the pictures
 _SIDE = 268  # of one picture
@@ -27,10 +27,11 @@ _PROVENANCE_LINES, _REMARK_LINES = 10, 4
 def summary_page(report: Report) -> npt.NDArray[np.uint8]:
     """Draw the page: uint8 RGB [1024, 1024, 3]. The same report gives the same pixels."""
     canvas = Canvas()
-    notable = notable_slices(report)
+    notable = shown_slices(report)
     _draw_heading(canvas, report)
-    draw_table(canvas, report, _LEFT, _TOP_OF_PANELS, _COLUMN, _TOP_OF_CURVES - 10)
-    draw_curves(canvas, report, notable, (_LEFT, _TOP_OF_CURVES, _COLUMN, _BOTTOM_OF_PANELS - _TOP_OF_CURVES))
+    top = _TOP_OF_CURVES if plotted(report) else _BOTTOM_OF_PANELS - 24
+    draw_table(canvas, report, _LEFT, _TOP_OF_PANELS, _COLUMN, top - 10)
+    draw_curves(canvas, report, notable, (_LEFT, top, _COLUMN, _BOTTOM_OF_PANELS - top))
     _draw_pictures(canvas, report, notable)
     _draw_provenance(canvas, report)
     return canvas.pixels()
@@ -75,7 +76,7 @@ def _draw_pictures(canvas: Canvas, report: Report, notable: tuple[NotableSlice, 
 def _draw_provenance(canvas: Canvas, report: Report) -> None:
     y = _BOTTOM_OF_PANELS + 8.0
     canvas.rule(y, _LEFT, _RIGHT)
-    remarks = remark_lines(report) or ["none"]
+    remarks = remark_lines(report)
     room = min(_lines_needed(canvas, remarks, _LIST_WIDTH, 2), _REMARK_LINES)
     y = _draw_list(canvas, "Models", model_lines(report), _PROVENANCE_LINES - room, y + 8)
     _draw_list(canvas, "Remarks", remarks, room, y + 4)
@@ -85,12 +86,14 @@ def _draw_provenance(canvas: Canvas, report: Report) -> None:
 
 
 def _draw_list(canvas: Canvas, title: str, entries: list[str], room: int, y: float) -> float:
-    """Write entries into `room` lines, wrapped where there is room for that; returns the y below."""
+    """Write entries into `room` lines, wrapped as long as there is room for that; returns the y below."""
     more = len(entries) - room
     shown = entries if more <= 0 else [*entries[: room - 1], f"and {more + 1} more in the structured report"]
     canvas.text(_LEFT, y, title, 13, width=80, weight="bold")
-    lines = next(n for n in (3, 2, 1) if n == 1 or _lines_needed(canvas, shown, _LIST_WIDTH, n) <= room)
+    spare = room - len(shown)
     for entry in shown:
+        lines = len(canvas.wrapped(entry, 13, "normal", _LIST_WIDTH, 1 + spare))
+        spare -= lines - 1
         y = canvas.text(_LEFT + 84, y, entry, 13, width=_LIST_WIDTH, color=DIM, lines=lines)
     return y
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 
 from highdicom.sr import (
     CodedConcept,
@@ -20,28 +19,18 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from ctiqa_node.report import codes as table
-from ctiqa_node.report.content import Report, ReportedClassification, ReportedModel, ReportStatus
+from ctiqa_node.report.agreement import window_agreement
+from ctiqa_node.report.content import Report, ReportedModel, ReportStatus
 from ctiqa_node.report.notable import notable_slices
 from ctiqa_node.report.objects import device_observer, evidence, instance_uid, our_coding_scheme, series_uid
-from ctiqa_node.report.page_text import footer, headline, remark_lines, slice_title
+from ctiqa_node.report.page_text import decisions, footer, headline, remark_lines, slice_title, value_in_words
 from ctiqa_node.report.series_header import acquisition_line, series_line
 from ctiqa_node.report.source import dress, plain
 from ctiqa_node.report.uids import DEVICE_MODEL, ResultKind
 
 SERIES_DESCRIPTION = "CT image quality: text report"
-TITLE = table.private_code("quality_report", "CT image quality report")
 _ENGLISH = CodedConcept("en-US", "RFC5646", "English (United States)")
 _CONTAINS = RelationshipTypeValues.CONTAINS
-_SERIES = table.private_code("assessed_series", "Assessed series")
-_ACQUISITION = table.private_code("acquisition", "Acquisition")
-_VALUES = table.private_code("series_values", "Values of the series")
-_CLASSES = table.private_code("classes", "Classes")
-_SLICES = table.private_code("notable_slices", "Slices to look at")
-_REMARKS = table.private_code("remarks", "Remarks")
-_MODELS = table.private_code("models", "Models")
-_MODEL = table.private_code("model", "Model")
-_REMARK = table.private_code("remark", "Remark")
-_WRITTEN_BY = table.private_code("written_by", "Written by")
 _Line = tuple[Code, str]
 
 
@@ -71,7 +60,7 @@ def text_report(report: Report) -> Dataset:
 
 
 def _content(report: Report) -> ContainerContentItem:
-    root = ContainerContentItem(name=TITLE)
+    root = ContainerContentItem(name=table.REPORT_TITLE)
     content = ContentSequence(is_root=False)
     content.extend(LanguageOfContentItemAndDescendants(_ENGLISH))
     content.extend(device_observer(report))
@@ -92,13 +81,15 @@ def _text(name: Code, words: str) -> TextContentItem:
 
 
 def _sections(report: Report) -> Iterator[tuple[Code, list[_Line]]]:
-    yield _SERIES, [(_SERIES, series_line(report)), (_ACQUISITION, acquisition_line(report))]
-    yield _VALUES, list(_values(report))
-    yield _CLASSES, [line for model in report.scored for line in _classes(model)]
+    source = [(table.ASSESSED_SERIES, series_line(report)), (table.ACQUISITION, acquisition_line(report))]
+    yield table.ASSESSED_SERIES, source
+    yield table.SERIES_VALUES, list(_values(report))
+    yield table.SERIES_CLASSES, list(_classes(report))
     yield table.NOT_SCORED, list(_not_scored(report))
-    yield _SLICES, [(table.SLICE_ROLE, slice_title(report, notable)) for notable in notable_slices(report)]
-    yield _REMARKS, [(_REMARK, words) for words in remark_lines(report)]
-    yield _MODELS, [*((_MODEL, _model_line(model)) for model in report.models), (_WRITTEN_BY, footer(report))]
+    yield table.CHOSEN_SLICES, [(table.SLICE_ROLE, slice_title(report, notable)) for notable in notable_slices(report)]
+    yield table.REMARKS, [(table.REMARK, words) for words in remark_lines(report)]
+    models = [(table.MODEL, _model_line(model)) for model in report.models]
+    yield table.MODELS, [*models, (table.WRITTEN_BY, footer(report))]
 
 
 def _values(report: Report) -> Iterator[_Line]:
@@ -107,20 +98,19 @@ def _values(report: Report) -> Iterator[_Line]:
             entry = table.quantity(m.name)
             reading = f" ({entry.reading})" if entry.reading else ""
             by = f"by {table.model_title(model.name)} {model.version}"
-            yield entry.code, f"{table.value_text(m.name, m.value, m.unit)}{reading}, {by}"
+            yield entry.code, f"{value_in_words(m)}{reading}, {by}"
 
 
-def _classes(model: ReportedModel) -> Iterator[_Line]:
-    ordered = sorted(model.classifications, key=lambda c: (c.name, -c.probability))
-    for name, group in groupby(ordered, key=lambda c: c.name):
-        yield table.evaluation_code(name), _class_line(name, list(group))
-
-
-def _class_line(name: str, classes: list[ReportedClassification]) -> str:
-    """All classes with their probabilities, the likeliest first."""
-    words = ", ".join(table.class_text(c.label, c.probability) for c in classes)
-    reading = table.EVALUATION_READINGS.get(name, "")
-    return f"{words} ({reading})" if reading else words
+def _classes(report: Report) -> Iterator[_Line]:
+    """All classes with their probabilities, the likeliest first; then whether they fit the tags."""
+    for model in report.scored:
+        for name, classes in decisions(model):
+            words = ", ".join(table.class_text(c.label, c.probability) for c in classes)
+            reading = table.EVALUATION_READINGS.get(name, "")
+            yield table.evaluation_code(name), f"{words} ({reading})" if reading else words
+    agreement = window_agreement(report)
+    if agreement is not None:
+        yield table.WINDOW_AGREEMENT, f"{agreement.word}: {agreement.sentence}"
 
 
 def _not_scored(report: Report) -> Iterator[_Line]:

@@ -1,0 +1,77 @@
+"""What follows from the numbers by a rule: words only, so that reading results back needs no DICOM."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from math import floor
+
+
+class QualityCategory(StrEnum):
+    """The words that the readers of LDCTIQAC 2023 had for 0, 1, 2, 3 and 4."""
+
+    BAD = "bad"
+    POOR = "poor"
+    FAIR = "fair"
+    GOOD = "good"
+    EXCELLENT = "excellent"
+
+
+LDCTIQA_SCORES = ("tfkt_score", "tfkt_imported_score")
+"""The measurements on the scale of 0 to 4."""
+
+
+def quality_category(score: float) -> QualityCategory:
+    """The word whose whole number lies nearest to a score of 0–4; halves go up."""
+    words = list(QualityCategory)
+    return words[min(max(floor(score + 0.5), 0), len(words) - 1)]
+
+
+def category_of(name: str, value: float) -> QualityCategory | None:
+    """The word of a measurement by its name; None for one on another scale."""
+    return quality_category(value) if name in LDCTIQA_SCORES else None
+
+
+class NotScoredReason(StrEnum):
+    """Why a model gave no number, for programs; the sentence beside it is for people."""
+
+    OUT_OF_DOMAIN = "out-of-domain"
+    TOO_LITTLE = "too-little"
+    NO_WEIGHTS = "no-weights"
+    NO_NUMBER = "no-number"
+    OTHER = "other-reason"
+
+
+# In this order: a sentence about most slices names the commonest objection after its verdict.
+_REASONS = (
+    (NotScoredReason.NO_WEIGHTS, r"weights are missing|weights .*are installed"),
+    (NotScoredReason.NO_NUMBER, r"which is no number|was not a number"),
+    (NotScoredReason.OUT_OF_DOMAIN, r"unlike|only seen|no chest|look smoothed|slices are refused"),
+    (NotScoredReason.TOO_LITTLE, r"no body|too little|smaller than|^no slice|no sub-volume|share of the body is"),
+)
+
+
+def not_scored_reason(sentence: str) -> NotScoredReason:
+    """The class of a model's sentence; OTHER_REASON for one that no rule knows."""
+    return next((reason for reason, words in _REASONS if re.search(words, sentence)), NotScoredReason.OTHER)
+
+
+class CompletenessVerdict(StrEnum):
+    """Whether the slices of a series are all there."""
+
+    COMPLETE = "complete"
+    PROBABLE = "probable"
+    GAPS = "gaps"
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """The verdict, and how many slices are known to be missing (0 unless there are gaps)."""
+
+    verdict: CompletenessVerdict
+    missing: int = 0
+
+    def __str__(self) -> str:
+        """The verdict in one word: "complete", "probable", "gaps(3)"."""
+        return f"{self.verdict}({self.missing})" if self.verdict is CompletenessVerdict.GAPS else str(self.verdict)

@@ -1,0 +1,99 @@
+"""Which results go to which destination, and what goes there instead of an object that it does not take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ctiqa_node.config import Destination
+from ctiqa_node.db.states import DeliveryState, OutputKind
+from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, now
+
+STANDARD = frozenset({OutputKind.STRUCTURED_REPORT, OutputKind.SUMMARY_PAGE})
+"""Made of every series, whether any destination wants them or not."""
+
+_INSTEAD = {OutputKind.PARAMETRIC_MAP: OutputKind.QUALITY_MAPS}
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedClass:
+    """A SOP Class that a destination did not take when it was last offered, and the kind of output that had it."""
+
+    sop_class_uid: str
+    kind: OutputKind
+
+
+def wanted(destination: Destination) -> frozenset[OutputKind]:
+    """The outputs that are sent to a destination."""
+    return frozenset(OutputKind(name) for name in destination.wanted)
+
+
+def instead_of(destination: Destination, kind: OutputKind) -> OutputKind | None:
+    """What a destination gets in place of a kind that it refuses; None: nothing, or what takes its place is off."""
+    other = _INSTEAD.get(kind)
+    if other is None or getattr(destination.objects, other.value) is False:
+        return None
+    return other
+
+
+def to_make(destinations: Iterable[Destination]) -> frozenset[OutputKind]:
+    """The kinds to make of each series: the standard ones, what anyone wants, and what would take its place."""
+    kinds = set(STANDARD)
+    for destination in destinations:
+        for kind in wanted(destination):
+            other = instead_of(destination, kind)
+            kinds |= {kind} if other is None else {kind, other}
+    return frozenset(kinds)
+
+
+def fall_back(session: Session, destination: Destination, refused: Delivery) -> OutputKind | None:
+    """Queue what goes in place of a refused object, unless it goes there anyway; tells its kind, None for nothing."""
+    kind = instead_of(destination, refused.output.kind)
+    if kind is None:
+        return None
+    source = refused.output
+    output = session.scalars(
+        select(Output).where(
+            Output.series_id == source.series_id, Output.revision == source.revision, Output.kind == kind
+        )
+    ).first()
+    if output is None:
+        return None
+    if all(delivery.destination != destination.name for delivery in output.deliveries):
+        output.deliveries.append(new_delivery(destination))
+    return kind
+
+
+def new_delivery(destination: Destination) -> Delivery:
+    """A delivery that waits to be sent, now."""
+    moment = now()
+    return Delivery(destination=destination.name, state=DeliveryState.PENDING, created_at=moment, next_try_at=moment)
+
+
+def refused_classes(session: Session, destination: str) -> list[RefusedClass]:
+    """The SOP Classes that a destination has refused and not taken since."""
+    refusals = session.execute(
+        select(Output.sop_class_uid, Output.kind, func.max(DeliveryTry.at))
+        .join(Delivery, Delivery.output_id == Output.id)
+        .join(DeliveryTry)
+        .where(Delivery.destination == destination, Delivery.state == DeliveryState.REFUSED)
+        .group_by(Output.sop_class_uid, Output.kind)
+        .order_by(Output.kind)
+    ).all()
+    if not refusals:
+        return []
+    last_taken = (
+        select(Output.sop_class_uid, func.max(Delivery.sent_at))
+        .join(Delivery, Delivery.output_id == Output.id)
+        .where(Delivery.destination == destination, Delivery.state == DeliveryState.SENT)
+        .group_by(Output.sop_class_uid)
+    )
+    taken = {sop_class: at for sop_class, at in session.execute(last_taken) if at is not None}
+    return [
+        RefusedClass(sop_class, kind)
+        for sop_class, kind, at in refusals
+        if sop_class not in taken or taken[sop_class] < at
+    ]
