@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from test_report_names import NAMES, header_in
 
 from ctiqa_node.ct.volume import Finding, FindingCode
+from ctiqa_node.report.content import PredecessorDocument, ReportedClassification, SliceGroups
 from ctiqa_node.report.secondary_capture import secondary_capture
 from ctiqa_node.report.structured_report import structured_report
 
@@ -29,7 +30,17 @@ def _run(program, *arguments):
 def _cases(report, make_volume, make_report):
     findings = tuple(Finding(code, f"Sentence about {code}.") for code in FindingCode)
     empty = replace(report, volume=make_volume(3, Dataset()))
+    score = replace(report.models[0].measurements[0], name="tfkt_score", value=3.1)
+    lung = ReportedClassification("chest_ctiqa_window", "lung", 0.9)
+    eloquent = replace(report.models[0], measurements=(score, replace(score, slice_index=0)), classifications=(lung,))
     return {
+        "everything": replace(
+            report,
+            models=(eloquent, *report.models[1:]),
+            revision=2,
+            predecessor=PredecessorDocument("1.2.840.10008.5.1.4.1.1.88.33", "2.25.4711"),
+            slice_groups=SliceGroups.ALL,
+        ),
         "full": replace(report, volume=make_volume(findings=findings)),
         "empty header": empty,
         "not scored": replace(report, models=report.models[2:]),
@@ -39,7 +50,7 @@ def _cases(report, make_volume, make_report):
     } | {name: make_report(make_volume(3, header_in(*NAMES[name][:2]))) for name in NAMES}
 
 
-CASES = ["full", "empty header", "not scored", "no model", "enhanced", "one slice", *NAMES]
+CASES = ["everything", "full", "empty header", "not scored", "no model", "enhanced", "one slice", *NAMES]
 
 
 @pytest.fixture(params=CASES)

@@ -52,7 +52,7 @@ class ReadModel:
 
     version: str
     weights_sha256: str | None
-    trained_on: str | None
+    trained_on: str | None = None
     status: str = ""
     reason: str | None = None
     reason_code: str | None = None
@@ -189,8 +189,10 @@ def _model(item: Dataset, found: ReadReport) -> ReadModel:
     assert version is not None
     parameters = [str(child.TextValue) for child in _below(item, _DCM["parameter"])]
     weights = next((text.removeprefix(_SHA256) for text in parameters if text.startswith(_SHA256)), None)
+    model = found.models.setdefault(name, ReadModel(version, weights))
     trained = next((text.removeprefix(_TRAINED) for text in parameters if text.startswith(_TRAINED)), None)
-    return found.models.setdefault(name, ReadModel(version, weights, trained))
+    model.trained_on = trained or model.trained_on
+    return model
 
 
 def _read_slice(group: Dataset, region: Dataset, words: Vocabulary) -> ReadSlice:

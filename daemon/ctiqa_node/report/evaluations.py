@@ -58,27 +58,35 @@ def slice_evaluations(report: Report, notable: NotableSlice) -> Iterator[Content
 
 
 def algorithm(model: ReportedModel) -> AlgorithmIdentification:
-    """Name, version, and as parameters the weights' hash, their training data, and what is computed (TID 4019)."""
-    parameters = [plain(model.summary)]
-    if model.weights_sha256 is not None:
-        parameters = [
-            f"SHA-256 of the weights: {plain(model.weights_sha256)}",
-            f"Trained on: {plain(model.trained_on)}",
-            *parameters,
-        ]
-    return AlgorithmIdentification(
-        name=plain(model.name), version=plain(model.version), parameters=[p for p in parameters if p]
-    )
+    """Name and version, and as a parameter the weights' hash (TID 4019); it stands at every value, so it is short."""
+    return _identification(model, _weights(model))
+
+
+def _whole_algorithm(model: ReportedModel) -> AlgorithmIdentification:
+    """The same with what the weights were trained on, and what is computed; once for each model."""
+    trained_on = [f"Trained on: {plain(model.trained_on)}"] if model.weights_sha256 is not None else []
+    return _identification(model, [*_weights(model), *trained_on, plain(model.summary)])
+
+
+def _weights(model: ReportedModel) -> list[str]:
+    return [] if model.weights_sha256 is None else [f"SHA-256 of the weights: {plain(model.weights_sha256)}"]
+
+
+def _identification(model: ReportedModel, parameters: list[str]) -> AlgorithmIdentification:
+    shown = [parameter for parameter in parameters if parameter]
+    return AlgorithmIdentification(name=plain(model.name), version=plain(model.version), parameters=shown or None)
 
 
 def _scoring_status(model: ReportedModel) -> CodeContentItem:
     """Scored, or not scored with the reason as a code and in the model's own words."""
     if model.status is ReportStatus.SCORED:
-        return _code(table.SCORING_STATUS, table.SCORED, *algorithm(model))
+        return _code(table.SCORING_STATUS, table.SCORED, *_whole_algorithm(model))
     sentence = model.reason or "no reason given"
     reason = table.NOT_SCORED_REASONS[not_scored_reason(sentence)]
     coded = CodeContentItem(name=table.REASON, value=reason, relationship_type=_PROPERTY)
-    return _code(table.SCORING_STATUS, table.NOT_SCORED, *algorithm(model), coded, _text(table.COMMENT, sentence))
+    return _code(
+        table.SCORING_STATUS, table.NOT_SCORED, *_whole_algorithm(model), coded, _text(table.COMMENT, sentence)
+    )
 
 
 def _categories(model: ReportedModel, slice_index: int | None) -> Iterator[CodeContentItem]:
