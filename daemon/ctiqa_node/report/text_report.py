@@ -107,7 +107,7 @@ def _classes(report: Report) -> Iterator[_Line]:
         for name, classes in decisions(model):
             words = ", ".join(table.class_text(c.label, c.probability) for c in classes)
             reading = table.EVALUATION_READINGS.get(name, "")
-            yield table.evaluation_code(name), f"{words} ({reading})" if reading else words
+            yield table.evaluation_code(name), f"{words}; {reading}" if reading else words
     agreement = window_agreement(report)
     if agreement is not None:
         yield table.WINDOW_AGREEMENT, f"{agreement.word}: {agreement.sentence}"
