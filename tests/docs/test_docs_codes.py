@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctiqa_node.report import codes
-from ctiqa_node.report.code_table import as_markdown, evaluation_lines, measurement_lines, value_lines
+from ctiqa_node.report.code_table import as_markdown, evaluation_lines, measurement_lines, other_lines, value_lines
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "codes.md").read_text()
 
@@ -15,6 +15,7 @@ def test_the_page_prints_the_tables_of_the_code() -> None:
         (("in `results --json`", "how to read it"), measurement_lines()),
         (("in `results --json`", "what it says"), evaluation_lines()),
         (("evaluation", "word in `results --json`"), value_lines()),
+        (("object", "what it says"), other_lines()),
     ):
         assert as_markdown(heading, lines) in PAGE
 
@@ -22,7 +23,7 @@ def test_the_page_prints_the_tables_of_the_code() -> None:
 def test_no_two_things_share_a_code_of_ours() -> None:
     ours = [
         (line.where if lines is value_lines else "", line.code.value)
-        for lines in (measurement_lines, evaluation_lines, value_lines)
+        for lines in (measurement_lines, evaluation_lines, value_lines, other_lines)
         for line in lines()
         if line.code.scheme_designator == codes.PRIVATE_SCHEME
     ]

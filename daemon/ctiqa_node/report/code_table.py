@@ -67,6 +67,29 @@ def value_lines() -> Iterator[CodeLine]:
         yield CodeLine(table.INPUT_FINDING.value, code, finding.value)
 
 
+def other_lines() -> Iterator[CodeLine]:
+    """The codes of the other result objects; `where` is the object."""
+    text, maps = "text report", "parametric map"
+    for where, code, says in (
+        (f"{text}, PDF", table.REPORT_TITLE, "the title"),
+        (text, Code("121111", "DCM", "Summary"), "the result in one sentence"),
+        (text, table.ASSESSED_SERIES, "heading; number, description and slices of the source"),
+        (text, table.ACQUISITION, "scanner, kernel, tube voltage and current"),
+        (text, table.SERIES_VALUES, "heading; below it the measurements above, each as text"),
+        (text, table.SERIES_CLASSES, "heading; below it the classes above, each as text"),
+        (text, table.CHOSEN_SLICES, "heading; below it the notable slices"),
+        (text, table.REMARKS, "heading"),
+        (text, table.REMARK, "completeness, findings, slices left out"),
+        (text, table.MODELS, "heading"),
+        (text, table.MODEL, "name, version, weights, what it computes, what it was trained on"),
+        (text, table.WRITTEN_BY, "software, AE title, time, revision"),
+        *((maps, table.map_code(name), "the quantity of the values") for name in ("n2q", "n2q_imported")),
+        ("key objects", Code("113000", "DCM", "Of Interest"), "the title"),
+        ("key objects", Code("113012", "DCM", "Key Object Description"), "why these slices, with their values"),
+    ):
+        yield CodeLine(where, code, says)
+
+
 def as_markdown(heading: tuple[str, str], lines: Iterator[CodeLine]) -> str:
     """A table in Markdown; `heading` names the first and the last column."""
     rows = [f"| {heading[0]} | code | scheme | meaning | {heading[1]} |", "| --- | --- | --- | --- | --- |"]

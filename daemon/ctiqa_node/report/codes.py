@@ -105,6 +105,19 @@ OTHER_CLASS = private_code("other-class", "Other class")
 SLICES_LEFT_OUT = private_code("slices-left-out", "Slices left out")
 CAVEAT = private_code("caveat", "Intended use")
 SLICE_ROLE = private_code("slice-role", "Reason for selection")
+
+REPORT_TITLE = private_code("quality-report", "CT image quality report")
+ASSESSED_SERIES = private_code("assessed-series", "Assessed series")
+ACQUISITION = private_code("acquisition", "Acquisition")
+SERIES_VALUES = private_code("series-values", "Values of the series")
+SERIES_CLASSES = private_code("series-classes", "Classes of the series")
+CHOSEN_SLICES = private_code("chosen-slices", "Slices to look at")
+REMARKS = private_code("remarks", "Remarks")
+REMARK = private_code("remark", "Remark")
+MODELS = private_code("models", "Models")
+MODEL = private_code("model", "Model")
+WRITTEN_BY = private_code("written-by", "Written by")
+
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 COMMENT = Code("121106", "DCM", "Comment")
 
@@ -134,6 +147,11 @@ def class_text(label: str, probability: float) -> str:
 def model_title(name: str) -> str:
     """A model's name for people."""
     return _MODEL_TITLES.get(name) or words(name)
+
+
+def map_code(name: str) -> Code:
+    """The quantity of a model's quality map."""
+    return private_code(f"{name}_map", f"{model_title(name)} quality map")
 
 
 def unit_code(unit: str) -> Code:

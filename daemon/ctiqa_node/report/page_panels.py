@@ -26,8 +26,8 @@ from ctiqa_node.report.series_header import voi_window
 MARKERS = {Role.WORST: ("v", "▼"), Role.BEST: ("^", "▲"), Role.MIDDLE: ("o", "●"), Role.ONLY: ("o", "●")}
 _CURVE = "#7cc4ff"
 _MARK = "#ffd166"
-_COLOURS = mpl.colormaps["cividis"]
-_MAP_LIMITS = (0.5, 1.0)  # where the maps of usable slices lie; worse is drawn as the worst
+MAP_COLOURS = mpl.colormaps["cividis"]
+MAP_LIMITS = (0.5, 1.0)  # where the maps of usable slices lie; worse is drawn as the worst
 _NEEDED_LINES = 2
 _BARE_ROW = 26.0  # height without a reading
 _MARGIN = 0.06  # of the body's size, kept around it on the pictures
@@ -164,20 +164,20 @@ def draw_slice(
     picture = canvas.axes(left, top + 22, side, side)
     low, high = window.limits
     _image(picture, hu, frame, "gray", (low, high))
-    _caption(picture, f"W {window.width:g}  L {window.center:g}", _left_side(report.volume.geometry))
+    caption(picture, f"W {window.width:g}  L {window.center:g}", left_side(report.volume.geometry))
     maps = report.maps
     if with_map and maps is not None and z < len(maps[1]):
         axes = canvas.axes(left + side + 8, top + 22, side, side)
-        shown = _image(axes, maps[1][z] / 255.0, frame, _COLOURS, _MAP_LIMITS, shape=hu.shape)
+        shown = _image(axes, maps[1][z] / 255.0, frame, MAP_COLOURS, MAP_LIMITS, shape=hu.shape)
         # Air is like air at any dose: what a map says there would only draw the eye away from the body.
         shown.set_clip_path(Polygon(body_outline(hu), transform=axes.transData))
-        _caption(axes, f"{table.model_title(maps[0].name)} quality map", "")
+        caption(axes, f"{table.model_title(maps[0].name)} quality map", "")
 
 
 def draw_colour_bar(canvas: Canvas, left: float, top: float, height: float) -> None:
     """Draw the colour bar of the quality maps."""
     axes = canvas.axes(left, top, 12, height)
-    canvas.figure.colorbar(ScalarMappable(Normalize(*_MAP_LIMITS), _COLOURS), cax=axes)
+    canvas.figure.colorbar(ScalarMappable(Normalize(*MAP_LIMITS), MAP_COLOURS), cax=axes)
     axes.set_yticks([0.5, 0.6, 0.7, 0.8, 0.9, 1.0], ["0.5", "0.6", "0.7", "0.8", "0.9", "1"])
     axes.tick_params(colors=TEXT, length=3, pad=2)
     for label in axes.get_yticklabels():
@@ -223,14 +223,15 @@ def _square_around_body(hu: npt.NDArray[np.float32]) -> tuple[float, float, floa
     return x, y, x + side, y + side
 
 
-def _left_side(geometry: Geometry) -> str:
+def left_side(geometry: Geometry) -> str:
     """The letter of the patient's side at the left edge of the image (PS3.3 C.7.6.1.1.1): R, L, A, P, H or F."""
     cosine = np.asarray(geometry.row_cosine, dtype=np.float64)
     axis = int(np.argmax(np.abs(cosine)))
     return ("RL", "AP", "FH")[axis][0 if cosine[axis] > 0 else 1]
 
 
-def _caption(axes: Axes, words: str, side: str) -> None:
+def caption(axes: Axes, words: str, side: str) -> None:
+    """Write words into the lower left corner of a picture, and the letter of a side at its left edge."""
     for x, y, text, across, up in ((0.02, 0.02, words, "left", "bottom"), (0.02, 0.5, side, "left", "center")):
         if text:
             axes.text(

@@ -18,7 +18,7 @@ from ctiqa_node.report.content import (
 from ctiqa_node.report.evaluations import left_out_slices
 from ctiqa_node.report.notable import NotableSlice, ranking
 from ctiqa_node.report.series_header import tags_of_class
-from ctiqa_node.report.verdicts import LDCTIQA_SCORES, CompletenessVerdict, quality_category
+from ctiqa_node.report.verdicts import LDCTIQA_SCORES, CompletenessVerdict, category_of, quality_category
 
 _SHORT_HASH = 8
 _VALUES_OF_A_SLICE = 2  # what fits over its picture; the report has all
@@ -111,9 +111,12 @@ def _grade(report: Report) -> str | None:
 def _value_row(m: ReportedMeasurement, word: str | None = None) -> Row:
     """A value with its word, where it has one."""
     entry = table.quantity(m.name)
-    if m.name in LDCTIQA_SCORES:
-        word = quality_category(m.value)
-    return Row(entry.title, f"{table.value_text(m.name, m.value, m.unit)} {word or ''}".rstrip(), entry.reading)
+    return Row(entry.title, f"{value_in_words(m)} {word or ''}".rstrip(), entry.reading)
+
+
+def value_in_words(m: ReportedMeasurement) -> str:
+    """A value with its unit, and the word of a score of 0 to 4: "14.2 HU", "3.12 good"."""
+    return f"{table.value_text(m.name, m.value, m.unit)} {category_of(m.name, m.value) or ''}".rstrip()
 
 
 def _class_row(report: Report, name: str, classes: list[ReportedClassification]) -> Row:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import (
     CodedConcept,
     ComprehensiveSR,
-    DeviceObserverIdentifyingAttributes,
     LanguageOfContentItemAndDescendants,
     MeasurementReport,
     ObservationContext,
-    ObserverContext,
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from ctiqa_node.report.codes import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME
 from ctiqa_node.report.content import PredecessorDocument, Report
-from ctiqa_node.report.image_library import distinct_instances, image_library
+from ctiqa_node.report.image_library import image_library
 from ctiqa_node.report.measurement_groups import series_group, slice_group
 from ctiqa_node.report.notable import grouped_slices
-from ctiqa_node.report.source import dress, patient_and_study, plain, source_uid
+from ctiqa_node.report.objects import device_observer, evidence, our_coding_scheme
+from ctiqa_node.report.source import dress, plain, source_uid
 from ctiqa_node.report.uids import (
     DEVICE_MODEL,
     ResultKind,
-    derived_uid,
     models_fingerprint,
     result_series_uid,
     result_uid,
@@ -46,7 +42,7 @@ def structured_report(report: Report) -> Dataset:
     source_series = source_uid(report, "SeriesInstanceUID")
     kind = ResultKind.STRUCTURED_REPORT
     result = ComprehensiveSR(
-        evidence=_evidence(report),
+        evidence=evidence(report, report.volume.sources),
         content=_content(report),
         series_instance_uid=result_series_uid(source_series, kind),
         series_number=report.structured_report_series_number,
@@ -59,11 +55,7 @@ def structured_report(report: Report) -> Dataset:
         content_date=report.assessed_at.date(),
         content_time=report.assessed_at.time(),
         specific_character_set=None,  # dress() sets it: the source's own may be one that highdicom refuses
-        coding_schemes=[
-            CodingSchemeIdentificationItem(
-                PRIVATE_SCHEME, name=PRIVATE_SCHEME_NAME, responsible_organization="ctiqa-node project"
-            )
-        ],
+        coding_schemes=[our_coding_scheme()],
     )
     dress(result, report, kind, SERIES_DESCRIPTION, report.structured_report_series_number)
     result["SoftwareVersions"].value = list(_software_versions(report))
@@ -90,28 +82,10 @@ def _predecessor(report: Report, last: PredecessorDocument) -> Dataset:
     return study
 
 
-def _evidence(report: Report) -> list[Dataset]:
-    """The source instances as highdicom wants them; the first one carries patient and study.
-
-    The names stay empty, as highdicom warns of those that are not of its liking; dress() writes them.
-    """
-    study, series = source_uid(report, "StudyInstanceUID"), source_uid(report, "SeriesInstanceUID")
-    evidence: list[Dataset] = []
-    for source in distinct_instances(report.volume.sources):
-        instance = Dataset() if evidence else patient_and_study(report)
-        instance.SOPClassUID = source.sop_class_uid
-        instance.SOPInstanceUID = source.sop_instance_uid
-        instance.StudyInstanceUID = study
-        instance.SeriesInstanceUID = series
-        evidence.append(instance)
-    evidence[0].PatientName = evidence[0].ReferringPhysicianName = ""
-    return evidence
-
-
 def _content(report: Report) -> MeasurementReport:
     groups = [slice_group(report, notable) for notable in grouped_slices(report)]
     content = MeasurementReport(
-        observation_context=ObservationContext(observer_device_context=_observer(report)),
+        observation_context=ObservationContext(observer_device_context=device_observer(report)),
         procedure_reported=_PROCEDURE,
         imaging_measurements=[*groups, series_group(report)],
         title=codes.DCM.ImagingMeasurementReport,
@@ -120,17 +94,3 @@ def _content(report: Report) -> MeasurementReport:
     items = content[0].ContentSequence
     items.insert(len(items) - 1, image_library(report))  # TID 1500: the library stands before the measurements
     return content
-
-
-def _observer(report: Report) -> ObserverContext:
-    device = report.device
-    return ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=derived_uid("device", device.ae_title, device.station_name),
-            name=plain(device.ae_title),
-            manufacturer_name=DEVICE_MODEL,
-            model_name=f"{DEVICE_MODEL} {plain(device.software_version)}",
-            physical_location=plain(device.station_name) or None,
-        ),
-    )

@@ -1,0 +1,149 @@
+"""The quality maps as numbers: a Parametric Map (DICOM PS3.3 A.75), frame by frame with the source slices."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from highdicom import VOILUTTransformation
+from highdicom.pm import ParametricMap, RealWorldValueMapping
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.valuerep import DS
+
+from ctiqa_node.report.codes import NOT_FOR_DIAGNOSIS, map_code, model_title, unit_code
+from ctiqa_node.report.content import Report, ReportedModel
+from ctiqa_node.report.map_frame import MappedSlice, mapped_slices, resampled
+from ctiqa_node.report.objects import instance_uid, our_coding_scheme, refer_to_slices, series_uid
+from ctiqa_node.report.series_header import attribute
+from ctiqa_node.report.source import dress, patient_and_study, plain, source_uid
+from ctiqa_node.report.uids import DEVICE_MODEL, ResultKind, derived_uid
+
+SERIES_DESCRIPTION = "CT image quality: parametric map"
+NO_VALUE = 0
+"""Stored where a slice has no map; the real world value mapping leaves it out."""
+_HIGHEST = 65535
+_SHOWN = (0.5, 1.0)  # where the maps of usable slices lie
+_PLACEHOLDER = "2.25."
+
+
+def parametric_map(report: Report) -> Dataset | None:
+    """Write the first model's quality maps as Parametric Map, with file meta information; None without maps.
+
+    One frame for each slice of the volume, with the rows, columns, position and frame of reference of the source,
+    single-frame or Enhanced. Each frame names its slice; highdicom orders frames against the normal, the last slice
+    first. uint16: 1 to 65535 is quality 1/65535 to 1 by the real world value mapping; 0 is a slice that the model left
+    out. Maps are stretched bilinearly to the slice and not cut to the body. Explicit VR Little Endian, uncompressed;
+    the same report gives the same data set, byte for byte.
+    """
+    mapped = mapped_slices(report)
+    if not mapped:
+        return None
+    model = mapped[0].model
+    title = plain(f"{model_title(model.name)} quality map")
+    number = report.parametric_map_series_number
+    result = ParametricMap(
+        source_images=_stand_ins(report),
+        pixel_array=_stored(report, mapped),
+        series_instance_uid=series_uid(report, ResultKind.PARAMETRIC_MAP),
+        series_number=number,
+        sop_instance_uid=instance_uid(report, ResultKind.PARAMETRIC_MAP),
+        instance_number=report.revision,
+        manufacturer=DEVICE_MODEL,
+        manufacturer_model_name=DEVICE_MODEL,
+        software_versions=plain(report.device.software_version)[:64],
+        device_serial_number=plain(report.device.ae_title)[:64],
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[_mapping(model)],
+        voi_lut_transformations=[_window()],
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        content_label="QUALITY_MAP",
+        content_description=title[:64],
+        specific_character_set=None,  # dress() sets it: the source's own may be one that highdicom refuses
+        coding_schemes=[our_coding_scheme()],
+    )
+    dress(result, report, ResultKind.PARAMETRIC_MAP, SERIES_DESCRIPTION, number)
+    result.DerivationDescription = plain(f"{title} by version {model.version}. {model.summary}")[:1024]
+    result.ImageComments = NOT_FOR_DIAGNOSIS
+    result.PixelPaddingValue = NO_VALUE
+    result.Laterality = ""  # type 2C: a CT series is of neither side
+    _refer(result, report)
+    _fix_dimension_uid(result)
+    return result
+
+
+def _stored(report: Report, mapped: list[MappedSlice]) -> npt.NDArray[np.uint16]:
+    shape = report.volume.hu.shape
+    stored = np.full(shape, NO_VALUE, dtype=np.uint16)
+    for one in mapped:
+        quality = resampled(one.values, shape[1:])
+        stored[one.slice_index] = np.maximum(np.rint(quality * _HIGHEST), NO_VALUE + 1)
+    return stored
+
+
+def _mapping(model: ReportedModel) -> RealWorldValueMapping:
+    return RealWorldValueMapping(
+        lut_label="QUALITY",
+        lut_explanation="Quality from 0 (worst) to 1 (best)",
+        unit=unit_code("1"),
+        value_range=(NO_VALUE + 1, _HIGHEST),
+        slope=1 / _HIGHEST,
+        intercept=0,
+        quantity_definition=map_code(model.name),
+    )
+
+
+def _window() -> VOILUTTransformation:
+    low, high = _SHOWN
+    return VOILUTTransformation(
+        window_center=round(_HIGHEST * (low + high) / 2),
+        window_width=round(_HIGHEST * (high - low)),
+    )
+
+
+def _stand_ins(report: Report) -> list[Dataset]:
+    """The slices as highdicom wants source images: single-frame, with nothing but what it reads.
+
+    Frames of an Enhanced CT are no instances of their own, so each slice goes by a placeholder that tells its index.
+    """
+    geometry = report.volume.geometry
+    rows, columns = report.volume.hu.shape[1:]
+    study, series = source_uid(report, "StudyInstanceUID"), source_uid(report, "SeriesInstanceUID")
+    orientation = [DS(x, auto_format=True) for x in (*geometry.row_cosine, *geometry.column_cosine)]
+    spacing = [DS(x, auto_format=True) for x in geometry.spacing_mm[1:]]
+    thickness = attribute(report, "SliceThickness") or DS(geometry.spacing_mm[0], auto_format=True)
+    images: list[Dataset] = []
+    for z, position in enumerate(geometry.positions):
+        image = Dataset() if images else patient_and_study(report)
+        image.SOPClassUID = CTImageStorage
+        image.SOPInstanceUID = f"{_PLACEHOLDER}{z + 1}"
+        image.StudyInstanceUID, image.SeriesInstanceUID = study, series
+        image.FrameOfReferenceUID = source_uid(report, "FrameOfReferenceUID")
+        image.Rows, image.Columns = int(rows), int(columns)
+        image.ImageOrientationPatient = orientation
+        image.ImagePositionPatient = [DS(x, auto_format=True) for x in position]
+        image.PixelSpacing = spacing
+        image.SliceThickness = thickness
+        images.append(image)
+    images[0].PatientName = images[0].ReferringPhysicianName = ""
+    return images
+
+
+def _refer(result: Dataset, report: Report) -> None:
+    """Put the real instances and frames in the place of the placeholders."""
+    refer_to_slices(result, report, range(len(report.volume.sources)))
+    for frame in result.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.DerivationImageSequence:
+            for item in derivation.SourceImageSequence:
+                z = int(item.ReferencedSOPInstanceUID.removeprefix(_PLACEHOLDER)) - 1
+                source = report.volume.sources[z]
+                item.ReferencedSOPClassUID = source.sop_class_uid
+                item.ReferencedSOPInstanceUID = source.sop_instance_uid
+                if source.frame_number is not None:
+                    item.ReferencedFrameNumber = source.frame_number
+
+
+def _fix_dimension_uid(result: Dataset) -> None:
+    """Derive the UID that highdicom draws at random, so that a repeat gives the same bytes."""
+    uid = derived_uid("dimensions", result.SOPInstanceUID)
+    for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
+        item.DimensionOrganizationUID = uid

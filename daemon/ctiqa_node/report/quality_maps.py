@@ -1,0 +1,75 @@
+"""The quality maps as pictures: a Multi-frame True Color Secondary Capture Image (DICOM PS3.3 A.8.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
+
+from ctiqa_node.report.codes import model_title
+from ctiqa_node.report.content import Report, ReportedModel
+from ctiqa_node.report.map_frame import MappedSlice, draw_map_frame, mapped_slices
+from ctiqa_node.report.notable import shown_slices
+from ctiqa_node.report.objects import add_file_meta, identified, refer_to_slices
+from ctiqa_node.report.secondary_capture import describe_capture, describe_pixels
+from ctiqa_node.report.source import dress, plain
+from ctiqa_node.report.uids import ResultKind
+
+SERIES_DESCRIPTION = "CT image quality: maps"
+
+
+def quality_map_capture(report: Report, *, all_slices: bool = False) -> Dataset | None:
+    """Draw the quality maps over their slices, one frame a slice, with file meta information.
+
+    By default the worst slices, the worst first, and the best, 1024 × 1024 pixels each; with `all_slices` every slice
+    in the order of the volume, 512 × 512. Slices that the maps' model left out have no frame. None when no model made
+    maps, or none of a slice to be shown. Uncompressed RGB by pixel, Explicit VR Little Endian, as the summary page is;
+    the same report gives the same data set, byte for byte.
+    """
+    chosen = mapped_slices(report) if all_slices else list(_notable_mapped(report))
+    if not chosen:
+        return None
+    frames = [draw_map_frame(report, mapped) for mapped in chosen]
+    if all_slices:
+        frames = [_halved(frame) for frame in frames]
+    result = identified(report, ResultKind.QUALITY_MAPS, MultiFrameTrueColorSecondaryCaptureImageStorage, "OT")
+    dress(result, report, ResultKind.QUALITY_MAPS, SERIES_DESCRIPTION, report.quality_maps_series_number)
+    describe_capture(result, _derivation(chosen[0].model))
+    refer_to_slices(result, report, [mapped.slice_index for mapped in chosen])
+    _set_frames(result, frames, chosen)
+    add_file_meta(result)
+    return result
+
+
+def _notable_mapped(report: Report) -> Iterator[MappedSlice]:
+    everything = {mapped.slice_index: mapped for mapped in mapped_slices(report)}
+    for notable in shown_slices(report):
+        if notable.slice_index in everything:
+            yield replace(everything[notable.slice_index], notable=notable)
+
+
+def _halved(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A frame at half its size, each pixel the mean of four."""
+    rows, columns, samples = frame.shape
+    fours = frame.reshape(rows // 2, 2, columns // 2, 2, samples)
+    return np.asarray(np.rint(fours.mean(axis=(1, 3), dtype=np.float32)), dtype=np.uint8)
+
+
+def _derivation(model: ReportedModel) -> str:
+    return plain(f"{model_title(model.name)} {model.version} quality map over the slice. {model.summary}")
+
+
+def _set_frames(result: Dataset, frames: list[npt.NDArray[np.uint8]], chosen: list[MappedSlice]) -> None:
+    describe_pixels(result, frames[0].shape)
+    result.NumberOfFrames = len(frames)
+    # The frames are pages of a report: they follow neither time nor place (PS3.3 C.8.6.5).
+    result.FrameIncrementPointer = [tag_for_keyword("PageNumberVector"), tag_for_keyword("FrameLabelVector")]
+    result.PageNumberVector = list(range(1, len(frames) + 1))
+    result.FrameLabelVector = [f"Slice {mapped.slice_index + 1}" for mapped in chosen]
+    result.PixelData = b"".join(frame.tobytes() for frame in frames)
+    result["PixelData"].VR = "OB"
