@@ -38,9 +38,14 @@ from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.report.agreement import window_agreement
 from ctiqa_node.report.completeness import completeness
 from ctiqa_node.report.content import DeviceInfo, PredecessorDocument, Report, SliceGroups
+from ctiqa_node.report.encapsulated_pdf import encapsulated_pdf
+from ctiqa_node.report.key_objects import key_objects
+from ctiqa_node.report.parametric_map import parametric_map
+from ctiqa_node.report.quality_maps import quality_map_capture
 from ctiqa_node.report.secondary_capture import secondary_capture
 from ctiqa_node.report.structured_report import structured_report
 from ctiqa_node.report.summary_page import summary_page
+from ctiqa_node.report.text_report import text_report
 from ctiqa_node.routing import STANDARD, new_delivery, to_make, wanted
 from ctiqa_node.series import SeriesEvent, apply_event
 from ctiqa_node.spool import Spool, make_folder_durably, write_durably
@@ -64,6 +69,11 @@ def _summary_page(report: Report) -> Dataset:
 MAKERS: dict[OutputKind, Callable[[Report], Dataset | None]] = {
     OutputKind.STRUCTURED_REPORT: structured_report,
     OutputKind.SUMMARY_PAGE: _summary_page,
+    OutputKind.QUALITY_MAPS: quality_map_capture,
+    OutputKind.PARAMETRIC_MAP: parametric_map,
+    OutputKind.KEY_OBJECTS: key_objects,
+    OutputKind.PDF: encapsulated_pdf,
+    OutputKind.TEXT_REPORT: text_report,
 }
 """How each kind is made, in the order in which they are made and sent; None: there is nothing to show."""
 

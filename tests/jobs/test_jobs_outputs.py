@@ -87,6 +87,10 @@ def with_makers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MAKERS, PDF, _maker(PDF, shows=False))
 
 
+def test_every_kind_has_a_maker() -> None:
+    assert list(MAKERS) == list(OutputKind)
+
+
 @pytest.mark.usefixtures("with_makers")
 def test_each_destination_gets_its_own_objects_and_what_may_replace_one_is_made(
     database: Database, assess: Callable[..., None], tmp_path: Path

@@ -81,8 +81,8 @@ class Tfkt:
     changes no quality: the mean over up to eight slices. With another `identity` its name stands in place of `tfkt`.
 
     Slices to which the gate, the trunk gate (None: there is none) or the judge object are left out; when fewer than
-    half remain the volume is not scored, nor when its slices have fewer rows than `smallest_side`. `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that
-    torch knows.
+    half remain the volume is not scored, nor when its slices have fewer rows than `smallest_side`. `device` is "auto"
+    (a GPU when there is one), "cpu", "cuda" or any other that torch knows.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Tfkt:
         rows, columns = volume.hu.shape[1:]
         if rows >= self._smallest_side:
             return None
-        return f"the slices have {rows}×{columns} pixels, and with fewer than {self._smallest_side} rows they look smoothed"
+        return f"the slices have {rows}×{columns} pixels; with fewer than {self._smallest_side} rows they look smoothed"
 
     def _assess_chunk(self, volume: HuVolume, start: int, again: set[int], findings: _Findings) -> None:
         """Look for a body in the slices from `start` on, and send those with one through the network."""

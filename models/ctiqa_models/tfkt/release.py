@@ -31,7 +31,7 @@ _SUMMARY = (
 )
 _FEATURES = "familiarity."
 _SMALLEST_SHARE = 0.625
-"""Of the rows of the training pictures: phantoms scanned at 320 rows and more score as at 512, at 256 up to 0.9 lower."""
+"""Of the rows of the training pictures: phantoms with 320 rows and more score as with 512, with 256 up to 0.9 less."""
 
 
 @dataclass(frozen=True, slots=True)
