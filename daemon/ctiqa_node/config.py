@@ -102,6 +102,7 @@ class ReportSection(_Section):
     pdf_series_number: SeriesNumber = 9906
     text_report_series_number: SeriesNumber = 9907
     slice_groups: Literal["notable", "all"] = "notable"
+    map_slices: Literal["notable", "all"] = "notable"
 
     @model_validator(mode="after")
     def _distinct(self) -> ReportSection:

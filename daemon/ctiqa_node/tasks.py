@@ -37,7 +37,7 @@ from ctiqa_node.ingest import kept_instances, summary_of
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.report.agreement import window_agreement
 from ctiqa_node.report.completeness import completeness
-from ctiqa_node.report.content import DeviceInfo, PredecessorDocument, Report, SliceGroups
+from ctiqa_node.report.content import DeviceInfo, PredecessorDocument, Report, SliceChoice
 from ctiqa_node.report.encapsulated_pdf import encapsulated_pdf
 from ctiqa_node.report.key_objects import key_objects
 from ctiqa_node.report.parametric_map import parametric_map
@@ -108,7 +108,8 @@ def make_report(
         key_objects_series_number=config.report.key_objects_series_number,
         pdf_series_number=config.report.pdf_series_number,
         text_report_series_number=config.report.text_report_series_number,
-        slice_groups=SliceGroups(config.report.slice_groups),
+        slice_groups=SliceChoice(config.report.slice_groups),
+        map_slices=SliceChoice(config.report.map_slices),
         predecessor=predecessor,
     )
 

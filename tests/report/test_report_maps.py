@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread, dcmwrite
 from pydicom.pixels.processing import apply_rescale
 
+from ctiqa_node.report.content import SliceChoice
 from ctiqa_node.report.map_frame import draw_map_frame, mapped_slices, resampled
 from ctiqa_node.report.parametric_map import parametric_map
 from ctiqa_node.report.quality_maps import quality_map_capture
@@ -48,8 +49,8 @@ def test_the_frames_are_the_notable_slices_the_worst_first(make_report, make_vol
 
 
 def test_all_slices_come_in_their_order_and_at_half_the_size(make_report, make_volume):
-    report = make_report(make_volume(3))
-    result = _read(quality_map_capture(report, all_slices=True))
+    report = replace(make_report(make_volume(3)), map_slices=SliceChoice.ALL)
+    result = _read(quality_map_capture(report))
     assert result.pixel_array.shape == (3, 512, 512, 3)
     assert list(result.FrameLabelVector) == [f"Slice {number}" for number in range(1, 4)]
 
@@ -57,7 +58,7 @@ def test_all_slices_come_in_their_order_and_at_half_the_size(make_report, make_v
 def test_slices_that_the_model_left_out_have_no_frame(make_report, make_volume):
     report = make_report(make_volume(4))
     left_out = replace(report.models[0], unscored_slices={0: "mostly air", 3: "mostly air"})
-    result = quality_map_capture(replace(report, models=(left_out,)), all_slices=True)
+    result = quality_map_capture(replace(report, models=(left_out,), map_slices=SliceChoice.ALL))
     assert list(result.FrameLabelVector) == ["Slice 2", "Slice 3"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctiqa_node.report.content import ReportedMeasurement, SliceGroups
+from ctiqa_node.report.content import ReportedMeasurement, SliceChoice
 from ctiqa_node.report.notable import Role, grouped_slices, notable_slices, shown_slices
 from ctiqa_node.report.outline import body_outline
 
@@ -47,7 +47,7 @@ def test_the_page_shows_the_middle_slice_only_in_want_of_ranked_ones(report, uns
 
 
 def test_all_slices_have_groups_where_that_is_wanted_the_notable_ones_first(report):
-    grouped = grouped_slices(replace(report, slice_groups=SliceGroups.ALL))
+    grouped = grouped_slices(replace(report, slice_groups=SliceChoice.ALL))
     assert grouped[:4] == notable_slices(report) == grouped_slices(report)
     assert sorted(n.slice_index for n in grouped) == list(range(6))
 

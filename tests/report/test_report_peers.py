@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from test_report_names import NAMES, header_in
 
 from ctiqa_node.ct.volume import Finding, FindingCode
-from ctiqa_node.report.content import PredecessorDocument, ReportedClassification, SliceGroups
+from ctiqa_node.report.content import PredecessorDocument, ReportedClassification, SliceChoice
 from ctiqa_node.report.secondary_capture import secondary_capture
 from ctiqa_node.report.structured_report import structured_report
 
@@ -39,7 +39,7 @@ def _cases(report, make_volume, make_report):
             models=(eloquent, *report.models[1:]),
             revision=2,
             predecessor=PredecessorDocument("1.2.840.10008.5.1.4.1.1.88.33", "2.25.4711"),
-            slice_groups=SliceGroups.ALL,
+            slice_groups=SliceChoice.ALL,
         ),
         "full": replace(report, volume=make_volume(findings=findings)),
         "empty header": empty,

@@ -14,7 +14,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from ctiqa_node.ct.volume import Finding, FindingCode
-from ctiqa_node.report.content import PredecessorDocument, ReportedClassification, ReportedMeasurement, SliceGroups
+from ctiqa_node.report.content import PredecessorDocument, ReportedClassification, ReportedMeasurement, SliceChoice
 from ctiqa_node.report.structured_report import structured_report
 
 
@@ -212,7 +212,7 @@ def test_a_report_names_the_one_it_stands_in_place_of(report):
 
 
 def test_every_slice_has_a_group_with_its_values_and_region_where_that_is_wanted(report):
-    *groups, _ = _groups(_read_back(replace(report, slice_groups=SliceGroups.ALL)))
+    *groups, _ = _groups(_read_back(replace(report, slice_groups=SliceChoice.ALL)))
     assert len(groups) == 6
     assert all(_numbers(group).keys() == {"N2Q-QUALITY", "NOISE-LEVEL"} for group in groups)
     seen = {_only(g, "111030").ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID for g in groups}

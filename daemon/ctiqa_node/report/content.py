@@ -23,8 +23,8 @@ PDF_SERIES_NUMBER = 9906
 TEXT_REPORT_SERIES_NUMBER = 9907
 
 
-class SliceGroups(StrEnum):
-    """Which slices have a measurement group of their own in the structured report."""
+class SliceChoice(StrEnum):
+    """Which slices are told, or shown, one by one."""
 
     NOTABLE = "notable"
     ALL = "all"
@@ -118,7 +118,8 @@ class Report:
 
     `revision` counts from 1 and grows when late slices made the series be assessed again. `assessed_at` is an aware
     time; it is the only time in the result objects, so that the same report gives the same objects. `predecessor` is
-    None for the first report of a series.
+    None for the first report of a series. `slice_groups` are the slices with a measurement group of their own in the
+    structured report, `map_slices` those of which the quality maps are drawn.
     """
 
     volume: CtVolume
@@ -133,7 +134,8 @@ class Report:
     key_objects_series_number: int = KEY_OBJECTS_SERIES_NUMBER
     pdf_series_number: int = PDF_SERIES_NUMBER
     text_report_series_number: int = TEXT_REPORT_SERIES_NUMBER
-    slice_groups: SliceGroups = SliceGroups.NOTABLE
+    slice_groups: SliceChoice = SliceChoice.NOTABLE
+    map_slices: SliceChoice = SliceChoice.NOTABLE
     predecessor: PredecessorDocument | None = None
 
     def __post_init__(self) -> None:

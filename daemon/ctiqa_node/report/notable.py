@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ctiqa_node.report.content import Report, SliceGroups
+from ctiqa_node.report.content import Report, SliceChoice
 from ctiqa_node.report.quantities import RANKED_BY, Better, quantity
 
 WORST_SLICES = 3
@@ -110,7 +110,7 @@ def _extremes(name: str, values: dict[int, float]) -> tuple[NotableSlice, ...]:
 def grouped_slices(report: Report) -> tuple[NotableSlice, ...]:
     """The slices with a measurement group of their own: the notable ones first, then the others if all are wanted."""
     notable = notable_slices(report)
-    if report.slice_groups is SliceGroups.NOTABLE:
+    if report.slice_groups is SliceChoice.NOTABLE:
         return notable
     had = {n.slice_index for n in notable}
     others = (z for z in range(len(report.volume.sources)) if z not in had)

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from ctiqa_node.report.codes import model_title
-from ctiqa_node.report.content import Report, ReportedModel
+from ctiqa_node.report.content import Report, ReportedModel, SliceChoice
 from ctiqa_node.report.map_frame import MappedSlice, draw_map_frame, mapped_slices
 from ctiqa_node.report.notable import shown_slices
 from ctiqa_node.report.objects import add_file_meta, identified, refer_to_slices
@@ -23,20 +23,20 @@ from ctiqa_node.report.uids import ResultKind
 SERIES_DESCRIPTION = "CT image quality: maps"
 
 
-def quality_map_capture(report: Report, *, all_slices: bool = False) -> Dataset | None:
+def quality_map_capture(report: Report) -> Dataset | None:
     """Draw the quality maps over their slices, one frame a slice, with file meta information.
 
-    By default the worst slices, the worst first, and the best, 1024 × 1024 pixels each; with `all_slices` every slice
-    in the order of the volume, 512 × 512. Slices that the maps' model left out have no frame. None when no model made
-    maps, or none of a slice to be shown. Uncompressed RGB by pixel, Explicit VR Little Endian, as the summary page is;
-    the same report gives the same data set, byte for byte.
+    As `report.map_slices` says, the worst slices, the worst first, and the best, 1024 × 1024 pixels each; or every
+    slice in the order of the volume, 512 × 512. Slices that the maps' model left out have no frame. None when no model
+    made maps, or none of a slice to be shown. Uncompressed RGB by pixel, Explicit VR Little Endian, as the summary page
+    is; the same report gives the same data set, byte for byte.
     """
-    chosen = mapped_slices(report) if all_slices else list(_notable_mapped(report))
+    of_all = report.map_slices is SliceChoice.ALL
+    chosen = mapped_slices(report) if of_all else list(_notable_mapped(report))
     if not chosen:
         return None
-    frames = [draw_map_frame(report, mapped) for mapped in chosen]
-    if all_slices:
-        frames = [_halved(frame) for frame in frames]
+    drawn = (draw_map_frame(report, mapped) for mapped in chosen)
+    frames = [_halved(frame) if of_all else frame for frame in drawn]
     result = identified(report, ResultKind.QUALITY_MAPS, MultiFrameTrueColorSecondaryCaptureImageStorage, "OT")
     dress(result, report, ResultKind.QUALITY_MAPS, SERIES_DESCRIPTION, report.quality_maps_series_number)
     describe_capture(result, _derivation(chosen[0].model))
