@@ -11,7 +11,7 @@ from ctiqa_models.weights import WeightsFile
 
 N2Q_WEIGHTS = WeightsFile(
     path=Path(__file__).parent / "n2q" / "weights" / "n2q.safetensors",
-    sha256="d69ee7d8a3cfba67f65c1b6e61a81ef051df3b5bd1049a8b2c84d409cd33c707",
+    sha256="9c1ca9bfb9782c462ff63c2a73ef42d25147e82f55cad58511f6167cf919a985",
 )
 """Apache-2.0; what they were trained on, and its licences, is told in n2q/CARD.md."""
 
