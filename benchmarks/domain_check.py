@@ -40,6 +40,7 @@ from ctiqa_models.trunk.gate import load_trunk
 _CONSOLE = Console()
 _PHANTOMS = range(9000, 9006)
 _SERIES_SLICES = 24
+_ROWS = 512  # with fewer, TFKT would refuse strangers for their matrix
 _STRANGE_SERIES = "head-phantom-philips-ub"
 
 
@@ -102,7 +103,7 @@ def strangers(photos: Sequence[FloatArray], seeds: int) -> Iterator[Case]:
     for kind in Kind:
         for seed in range(100, 100 + seeds):
             picture = photos[seed % len(photos)] if kind is Kind.PHOTOGRAPH else None
-            yield Case(kind, strange=True, volume=stranger(kind, seed, slices=2, picture=picture))
+            yield Case(kind, strange=True, volume=stranger(kind, seed, slices=2, size=_ROWS, picture=picture))
 
 
 def photographs(folder: Path) -> list[FloatArray]:
