@@ -33,5 +33,5 @@ def untrained(familiar: torch.Tensor, margin: float = 100.0, **changed: object) 
 
 
 def write_untrained(file: Path, familiar: torch.Tensor) -> WeightsFile:
-    """The same in a file."""
-    return write_release(untrained(familiar), file)
+    """The same in a file; it learnt from slices as large as these."""
+    return write_release(untrained(familiar, picture_size=familiar.shape[-1]), file)
