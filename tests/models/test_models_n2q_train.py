@@ -222,7 +222,7 @@ def test_pictures_without_a_class_do_not_move_the_dose_loss(bases: Bases) -> Non
 @pytest.mark.parametrize(("variant", "moves"), [("u-net", False), ("u-hpf", False), ("u-ssl", True), ("n2q", True)])
 def test_only_variants_with_a_dose_branch_learn_doses(bases: Bases, variant: str, moves: bool) -> None:
     batch = collate([at_dose(bases, 0, STANDARD_KERNEL, 0.5, denoised=True)])
-    recipe = _tiny(variant=variant)
+    recipe = _tiny(variant=variant, dose_weight=0.1)
     lesson = make_lesson(batch, recipe.row.channels, 256, torch.Generator())
     wrong = torch.tensor([[9.0, 0.0, 0.0, 0.0, 0.0]])
     loss = float(loss_of((lesson.target, wrong, torch.zeros(1, 256)), lesson, recipe))
