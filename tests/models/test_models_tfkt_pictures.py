@@ -65,6 +65,17 @@ def test_a_denoised_slice_keeps_its_tissues_and_loses_its_noise(tmp_path: Path) 
     assert clean.std() < 0.4 * own.std()
 
 
+def test_a_phantom_is_scanned_before_it_is_a_base(base: Base) -> None:
+    drawn = anatomy(0, 4, SIZE)[0]
+    corner = (0, slice(0, 8), slice(0, 8))
+    assert bool((base.clean[corner] == -1024).all()), "padding outside the circle"
+    inside = np.hypot(*(np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2)) < 0.3 * SIZE
+    assert np.corrcoef(base.clean[0].numpy()[inside], drawn[inside])[0, 1] > 0.9
+    assert float((base.own - base.clean).std()) > 0.1, "noise; little, for pixels of 4 mm"
+    assert phantom_base(3, SIZE).patient == base.patient != phantom_base(4, SIZE).patient
+    assert torch.equal(phantom_base(0, SIZE).own, base.own)
+
+
 @pytest.mark.parametrize("views", [None, 128])
 def test_a_picture_is_what_the_acquisition_would_bring(base: Base, views: int | None) -> None:
     plan = Plan("dose and views", own_texture=False, dose=0.2, views=views)

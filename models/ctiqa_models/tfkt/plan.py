@@ -90,7 +90,7 @@ def draw_plans(generator: torch.Generator) -> list[Plan]:
     The median filter and the arcing tube are there to choose between epochs, not to train (`recipe.yaml`).
     """
     # Few kernels and few numbers of views a slice, so that pictures can be reconstructed together.
-    kernels = [_kernel(generator) for _ in range(2)]
+    kernels = [draw_kernel(generator) for _ in range(2)]
     some_views = [_choice(VIEWS[::2], generator), _choice(VIEWS[1::2], generator)]
     plans = [Plan("plain", own_texture=True), Plan("plain", own_texture=False)]
     for number in range(15):
@@ -117,7 +117,7 @@ def _dose(own: bool, generator: torch.Generator) -> float:
     return math.exp(low + (high - low) * _uniform(generator))
 
 
-def _kernel(generator: torch.Generator) -> Kernel:
+def draw_kernel(generator: torch.Generator) -> Kernel:
     """From soft to sharp, sometimes the bare ramp, half of them with enhanced edges."""
     cutoff = None if _uniform(generator) < 0.1 else 0.6 + 1.4 * _uniform(generator)
     return Kernel(cutoff, 2.0 * _uniform(generator) if _uniform(generator) < 0.5 else 0.0)
