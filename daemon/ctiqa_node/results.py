@@ -108,6 +108,14 @@ class OutputResult(BaseModel):
     deliveries: dict[str, str]
 
 
+class NotMadeResult(BaseModel):
+    """An object that could not be made of the series, and why."""
+
+    kind: str
+    reason: str
+    at: datetime
+
+
 class SeriesResult(BaseModel):
     """A series and the results of its newest assessed revision."""
 
@@ -134,6 +142,7 @@ class SeriesResult(BaseModel):
     """Only where the values of the slices are asked for."""
     models: list[ModelResult]
     outputs: list[OutputResult]
+    not_made: list[NotMadeResult] = []
 
 
 def find_series(session: Session, text: str) -> list[Series]:
@@ -192,6 +201,11 @@ def series_result(session: Session, series: Series, *, with_slices: bool = True)
             )
             for output in series.outputs
             if output.revision == newest
+        ],
+        not_made=[
+            NotMadeResult(kind=unmade.kind.value, reason=unmade.reason, at=unmade.at)
+            for unmade in series.unmade
+            if unmade.revision == newest and unmade.reason is not None
         ],
     )
     volume = next((row for row in series.volumes if row.revision == newest), None)

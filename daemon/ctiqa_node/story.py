@@ -38,6 +38,7 @@ def tell(session: Session, series: Series) -> SeriesStory:
             for c in series.history
         ),
         *_work(series),
+        *_not_made(series),
         *_sending(series),
     ]
     return SeriesStory(
@@ -89,6 +90,16 @@ def _work(series: Series) -> list[Happening]:
         if row.reason is not None
     )
     return told
+
+
+def _not_made(series: Series) -> list[Happening]:
+    return [
+        Happening(
+            at=unmade.at, what=f"revision {unmade.revision} {unmade.kind}: could not be made", detail=unmade.reason
+        )
+        for unmade in series.unmade
+        if unmade.reason is not None
+    ]
 
 
 def _sending(series: Series) -> list[Happening]:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from ctiqa_node.db.session import Database, open_engine
 from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
-from ctiqa_node.db.tables import Base, Delivery, DeliveryTry, Heartbeat, Output, Series, now
+from ctiqa_node.db.tables import Base, Delivery, DeliveryTry, Heartbeat, Output, Series, UnmadeOutput, now
 from ctiqa_node.db.upgrade import _alembic, current_and_head, upgrade
 from ctiqa_node.errors import StateError
 from support.rows import add_delivery, add_series
@@ -98,6 +98,22 @@ def test_on_the_way_back_nothing_is_left_that_the_older_version_does_not_know(tm
         found = {delivery.output.kind: delivery.state for delivery in session.scalars(select(Delivery))}
         assert len(session.scalars(select(DeliveryTry)).all()) == len(session.scalars(select(Output)).all()) == 2
     assert found == dict.fromkeys((OutputKind.STRUCTURED_REPORT, OutputKind.SUMMARY_PAGE), DeliveryState.FAILED)
+    database.close()
+
+
+def test_what_could_not_be_made_is_forgotten_by_the_version_that_knows_nothing_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    upgrade(path)
+    database = Database(path)
+    with database.write() as session:
+        series = add_series(session, SeriesState.ANALYSED, revision=1)
+        session.add(UnmadeOutput(series=series, revision=1, kind=OutputKind.PDF, reason="no ink", at=now()))
+    database.close()
+    command.downgrade(_alembic(path), "0003")
+    assert "unmade_outputs" not in _tables(path)
+    assert upgrade(path)[0] == "0003"
+    with database.read() as session:
+        assert session.get_one(Series, 1).unmade == []
     database.close()
 
 

@@ -15,10 +15,11 @@ from ctiqa_node.config import DeliverySection, Destination
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
 from ctiqa_node.db.tables import Delivery, Series, now
-from ctiqa_node.delivery import Courier, drop, end_unknown, retry, settle, stop_couriers
+from ctiqa_node.delivery import Courier, drop, end_unknown, retry, stop_couriers
 from ctiqa_node.dimse.storage_scu import send
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.series import SeriesEvent, apply_event
+from ctiqa_node.settling import settle
 from support.peers import Archive
 from support.rows import add_output, add_series
 from support.slices import KINDS, result_files

@@ -14,10 +14,12 @@ from pydicom.dataset import Dataset
 from test_report_names import NAMES, header_in
 
 from ctiqa_node.ct.volume import Finding, FindingCode
+from ctiqa_node.report.content import SliceChoice
 from ctiqa_node.report.encapsulated_pdf import encapsulated_pdf
 from ctiqa_node.report.key_objects import key_objects
 from ctiqa_node.report.parametric_map import parametric_map
 from ctiqa_node.report.quality_maps import quality_map_capture
+from ctiqa_node.report.structured_report import structured_report
 from ctiqa_node.report.text_report import text_report
 from ctiqa_node.report.uids import is_own_result
 
@@ -159,3 +161,9 @@ def test_a_model_that_left_out_every_slice_gives_no_maps(report):
 def test_maps_of_another_series_length_do_no_harm(report):
     short = replace(report.models[0], maps=np.full((2, 24, 24), 128, dtype=np.uint8))
     assert dcmread(BytesIO(_bytes(parametric_map(replace(report, models=(short,)))))).pixel_array.shape[0] == 6
+
+
+def test_a_report_of_all_slices_tells_its_progress_group_by_group(report):
+    shares = []
+    structured_report(replace(report, slice_groups=SliceChoice.ALL), shares.append)
+    assert shares == pytest.approx([place / 7 for place in range(1, 7)])

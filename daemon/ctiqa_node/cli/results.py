@@ -103,7 +103,7 @@ def _list(found: list[SeriesResult]) -> None:
             each.description or each.series_instance_uid,
             each.instances,
             each.state,
-            console.values_in_short(each.models) or each.reason,
+            (each.state != SeriesState.FAILED and console.values_in_short(each.models)) or each.reason,
         )
     console.out().print(table if found else "No series.")
 
@@ -152,6 +152,7 @@ def series_header(series: SeriesResult) -> Table:
         ("Window", "does not fit the kernel" if series.window_agreement == "mismatch" else None),
         *(("Noticed", finding.sentence) for finding in series.findings),
         *(("Object", output) for output in outputs),
+        *(("Not made", f"{unmade.kind}: {unmade.reason}") for unmade in series.not_made),
     )
 
 

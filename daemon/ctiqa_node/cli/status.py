@@ -67,6 +67,7 @@ def _facts(found: NodeStatus) -> RenderableType:
         ("Worker", _worker(found)),
         ("Queue", f"{found.queue_depth} waiting" + (f", the oldest queued {console.age(oldest)}" if oldest else "")),
         ("Series", ", ".join(f"{count} {state}" for state, count in sorted(found.series.items())) or "none yet"),
+        ("Not made", ", ".join(f"{kind} of {count} series" for kind, count in found.not_made.items()) or None),
         ("Associations", f"{len(found.associations)} open"),
         (
             "Disk",

@@ -100,6 +100,7 @@ class Series(Base):
     jobs: Mapped[list[Job]] = relationship(back_populates="series", order_by="Job.id")
     assessments: Mapped[list[AssessmentRow]] = relationship(back_populates="series", order_by="AssessmentRow.id")
     outputs: Mapped[list[Output]] = relationship(back_populates="series", order_by="Output.id")
+    unmade: Mapped[list[UnmadeOutput]] = relationship(back_populates="series", order_by="UnmadeOutput.id")
     volumes: Mapped[list[AssessedVolume]] = relationship(back_populates="series", order_by="AssessedVolume.id")
 
 
@@ -273,6 +274,22 @@ class Output(Base):
 
     series: Mapped[Series] = relationship(back_populates="outputs")
     deliveries: Mapped[list[Delivery]] = relationship(back_populates="output", order_by="Delivery.id")
+
+
+class UnmadeOutput(Base):
+    """One DICOM object that could not be made, and why. Without a reason it is being made just now."""
+
+    __tablename__ = "unmade_outputs"
+    __table_args__ = (UniqueConstraint("series_id", "revision", "kind"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    revision: Mapped[int]
+    kind: Mapped[OutputKind]
+    reason: Mapped[str | None]
+    at: Mapped[datetime]
+
+    series: Mapped[Series] = relationship(back_populates="unmade")
 
 
 class Delivery(Base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,14 @@ import numpy.typing as npt
 from ctiqa_node.ct.volume import CtVolume
 
 ByteArray = npt.NDArray[np.uint8]
+Progress = Callable[[float], None]
+"""Called with the share of an object that is made, 0–1; at least every few seconds by what may take longer."""
+
+
+def unheeded(share: float) -> None:
+    """A progress that nobody looks at."""
+    del share
+
 
 STRUCTURED_REPORT_SERIES_NUMBER = 9901
 SECONDARY_CAPTURE_SERIES_NUMBER = 9902

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from ctiqa_node.report.content import PredecessorDocument, Report
+from ctiqa_node.report.content import PredecessorDocument, Progress, Report, unheeded
 from ctiqa_node.report.image_library import image_library
 from ctiqa_node.report.measurement_groups import series_group, slice_group
 from ctiqa_node.report.notable import grouped_slices
@@ -32,7 +32,7 @@ _ENGLISH = CodedConcept("en-US", "RFC5646", "English (United States)")
 _PROCEDURE = CodedConcept("77477000", "SCT", "Computed tomography")
 
 
-def structured_report(report: Report) -> Dataset:
+def structured_report(report: Report, progress: Progress = unheeded) -> Dataset:
     """Write a report as Comprehensive SR, with file meta information, Explicit VR Little Endian.
 
     The groups of the notable slices come before the group of the whole series: OHIF opens the first group, and shows
@@ -43,7 +43,7 @@ def structured_report(report: Report) -> Dataset:
     kind = ResultKind.STRUCTURED_REPORT
     result = ComprehensiveSR(
         evidence=evidence(report, report.volume.sources),
-        content=_content(report),
+        content=_content(report, progress),
         series_instance_uid=result_series_uid(source_series, kind),
         series_number=report.structured_report_series_number,
         sop_instance_uid=result_uid(source_series, kind, report.revision, models_fingerprint(report.models)),
@@ -82,8 +82,11 @@ def _predecessor(report: Report, last: PredecessorDocument) -> Dataset:
     return study
 
 
-def _content(report: Report) -> MeasurementReport:
-    groups = [slice_group(report, notable) for notable in grouped_slices(report)]
+def _content(report: Report, progress: Progress) -> MeasurementReport:
+    chosen, groups = grouped_slices(report), []
+    for notable in chosen:
+        groups.append(slice_group(report, notable))
+        progress(len(groups) / (len(chosen) + 1))
     content = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=device_observer(report)),
         procedure_reported=_PROCEDURE,
