@@ -82,6 +82,7 @@ def _assessment_row(job: Job, item: Assessed, report: Report, device: str) -> As
         summary=model.summary,
         status=model.status.value,
         reason=model.reason,
+        reason_code=None if model.reason_code is None else model.reason_code.value,
         unscored_slices={str(index): reason for index, reason in model.unscored_slices.items()},
         device=device,
         seconds=item.seconds,

@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, MeasurementRow, Series
-from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict, category_of, not_scored_reason
+from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict, category_of
 
 
 class MeasurementResult(BaseModel):
@@ -65,12 +65,8 @@ class ModelResult(BaseModel):
     status: str
     reason: str | None
 
-    @computed_field  # type: ignore[prop-decorator]  # as above
-    @property
-    def reason_code(self) -> str | None:
-        """The class of the reason; None for a model that scored."""
-        return None if self.reason is None else not_scored_reason(self.reason).value
-
+    reason_code: str | None = None
+    """The class of the reason; None for a model that scored."""
     device: str
     seconds: float
     assessed_at: datetime
@@ -248,6 +244,7 @@ def _model(session: Session, row: AssessmentRow, *, with_slices: bool) -> ModelR
         summary=row.summary,
         status=row.status,
         reason=row.reason,
+        reason_code=row.reason_code,
         device=row.device,
         seconds=row.seconds,
         assessed_at=row.assessed_at,

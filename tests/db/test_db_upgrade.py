@@ -13,7 +13,17 @@ from sqlalchemy import select
 
 from ctiqa_node.db.session import Database, open_engine
 from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
-from ctiqa_node.db.tables import Base, Delivery, DeliveryTry, Heartbeat, Output, Series, UnmadeOutput, now
+from ctiqa_node.db.tables import (
+    AssessmentRow,
+    Base,
+    Delivery,
+    DeliveryTry,
+    Heartbeat,
+    Output,
+    Series,
+    UnmadeOutput,
+    now,
+)
 from ctiqa_node.db.upgrade import _alembic, current_and_head, upgrade
 from ctiqa_node.errors import StateError
 from support.rows import add_delivery, add_series
@@ -115,6 +125,36 @@ def test_what_could_not_be_made_is_forgotten_by_the_version_that_knows_nothing_o
     with database.read() as session:
         assert session.get_one(Series, 1).unmade == []
     database.close()
+
+
+_REASONS_WITHOUT_CODES = """
+    INSERT INTO assessments (series_id, revision, model, version, trained_on, summary, status, reason, unscored_slices,
+        device, seconds, assessed_at)
+    VALUES (1, 1, 'snr', '1', '', '', '', 'no varying tissue', '{}', 'cpu', 1, '2026-01-01 00:00:00.000000'),
+        (1, 1, 'brisque', '1', '', '', '', NULL, '{}', 'cpu', 1, '2026-01-01 00:00:00.000000');
+    INSERT INTO measurements (assessment_id, name, value, unit) VALUES (2, 'brisque', 1, '1');
+"""
+
+
+def test_reasons_from_before_they_had_codes_are_other_reasons_and_values_survive_the_way_back(tmp_path: Path) -> None:
+    path = tmp_path / "ctiqa.sqlite"
+    command.upgrade(_alembic(path), "0003")
+    database = Database(path)
+    with database.write() as session:
+        add_series(session, SeriesState.DELIVERED, revision=1)
+    with sqlite3.connect(path) as connection:
+        connection.executescript(_REASONS_WITHOUT_CODES)
+    upgrade(path)
+    with database.read() as session:
+        found = {row.model: row.reason_code for row in session.scalars(select(AssessmentRow))}
+    assert found == {"snr": "other-reason", "brisque": None}
+    database.close()
+    command.downgrade(_alembic(path), "0002")
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT model, reason FROM assessments ORDER BY id").fetchall() == [
+            ("snr", "no varying tissue"), ("brisque", None)
+        ]  # fmt: skip
+        assert connection.execute("SELECT value FROM measurements").fetchall() == [(1,)]
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_each_model_has_a_verdict_and_one_that_did_not_score_its_reason_coded_an
         "brisque": "NOT-SCORED",
     }
     below = statuses["brisque"][1]
-    assert below["410666004"].ConceptCodeSequence[0].CodeValue == "OTHER-REASON"
+    assert below["410666004"].ConceptCodeSequence[0].CodeValue == "TOO-LITTLE"
     assert below["121106"].TextValue == "the slices are too small"
 
 

@@ -136,6 +136,7 @@ def _model(item: Assessed, volume: CtVolume, device: str, at: datetime) -> Model
         summary=model.summary,
         status=model.status.value,
         reason=model.reason,
+        reason_code=None if model.reason_code is None else model.reason_code.value,
         device=device,
         seconds=item.seconds,
         assessed_at=at,

@@ -212,6 +212,8 @@ class AssessmentRow(Base):
     """What the model computes, in one sentence."""
     status: Mapped[str]
     reason: Mapped[str | None]
+    reason_code: Mapped[str | None]
+    """The class of the reason, for programs."""
     unscored_slices: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     """Why slices were left out: index along z → reason."""
     device: Mapped[str]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ctiqa_node.ct.volume import CtVolume
+from ctiqa_node.report.verdicts import NotScoredReason
 
 ByteArray = npt.NDArray[np.uint8]
 Progress = Callable[[float], None]
@@ -79,7 +80,7 @@ class ReportedModel:
 
     `maps` are uint8 [z, h, w], 0 the worst and 255 the best quality, each over the full extent of its slice.
     `unscored_slices` gives the reason for each slice that the numbers leave out. A model that is NOT_SCORED has a
-    reason and nothing else.
+    reason, in words and as a code, and nothing else.
     """
 
     name: str
@@ -93,6 +94,7 @@ class ReportedModel:
     classifications: tuple[ReportedClassification, ...] = ()
     maps: ByteArray | None = None
     unscored_slices: dict[int, str] = field(default_factory=dict)
+    reason_code: NotScoredReason | None = None
 
     @property
     def series_measurements(self) -> tuple[ReportedMeasurement, ...]:

@@ -1,4 +1,4 @@
-"""objects that could not be made
+"""objects that could not be made, and reasons as codes
 
 Revision: 0004
 Revises: 0003
@@ -28,7 +28,14 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("unmade_outputs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_unmade_outputs_series_id"), ["series_id"], unique=False)
+    with op.batch_alter_table("assessments", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("reason_code", sa.String(), nullable=True))
+    # Which class the reasons so far are of, nobody wrote down.
+    assessments = sa.table("assessments", sa.column("reason"), sa.column("reason_code"))
+    op.execute(assessments.update().where(assessments.c.reason.is_not(None)).values(reason_code="other-reason"))
 
 
 def downgrade() -> None:
+    # Not as a batch, which would copy the table: its measurements would hold the old one fast.
+    op.drop_column("assessments", "reason_code")
     op.drop_table("unmade_outputs")
