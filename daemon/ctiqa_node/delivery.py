@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node.config import DeliverySection, Destination
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import DeliveryState, SeriesState
+from ctiqa_node.db.states import DeliveryState, OutputState, SeriesState
 from ctiqa_node.db.tables import Delivery, DeliveryTry, now
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import Answer, send
@@ -170,10 +170,15 @@ def retry(session: Session, delivery: Delivery) -> None:
     """An admin takes a delivery up again, at once and for as long as at first.
 
     Raises:
-        CtiqaError: it was sent, or a newer revision took its place.
+        CtiqaError: it was sent, or a newer revision took its place, or its object was removed.
     """
     if delivery.state in {DeliveryState.SENT, DeliveryState.SUPERSEDED}:
         raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; there is nothing to try again.")
+    if delivery.output.state is not OutputState.KEPT:
+        raise CtiqaError(
+            f"The object of delivery {delivery.id} was removed {delivery.output.removed_at:%Y-%m-%d %H:%M} UTC, as "
+            "outputs.keep_days has it; a destination that has it can send it on."
+        )
     series = delivery.output.series
     if delivery.output.revision < series.revision:
         raise CtiqaError(f"Delivery {delivery.id} is of an older revision of its series; a newer one took its place.")

@@ -101,6 +101,8 @@ class OutputResult(BaseModel):
     sop_class_uid: str
     sop_instance_uid: str
     made_at: datetime
+    removed_at: datetime | None = None
+    """When its file was removed here, as `outputs.keep_days` has it."""
     deliveries: dict[str, str]
 
 
@@ -193,6 +195,7 @@ def series_result(session: Session, series: Series, *, with_slices: bool = True)
                 sop_class_uid=output.sop_class_uid,
                 sop_instance_uid=output.sop_instance_uid,
                 made_at=output.made_at,
+                removed_at=output.removed_at,
                 deliveries={delivery.destination: delivery.state.value for delivery in output.deliveries},
             )
             for output in series.outputs

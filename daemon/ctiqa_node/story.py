@@ -40,6 +40,7 @@ def tell(session: Session, series: Series) -> SeriesStory:
         *_work(series),
         *_not_made(series),
         *_sending(series),
+        *_removed(series),
     ]
     return SeriesStory(
         series=series_result(session, series, with_slices=False),
@@ -114,4 +115,12 @@ def _sending(series: Series) -> list[Happening]:
         for output in series.outputs
         for delivery in output.deliveries
         for attempt in delivery.tries
+    ]
+
+
+def _removed(series: Series) -> list[Happening]:
+    return [
+        Happening(at=output.removed_at, what=f"revision {output.revision} {output.kind} removed here")
+        for output in series.outputs
+        if output.removed_at is not None
     ]

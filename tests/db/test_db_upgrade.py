@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select
 
 from ctiqa_node.db.session import Database, open_engine
-from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
+from ctiqa_node.db.states import DeliveryState, OutputKind, OutputState, SeriesState
 from ctiqa_node.db.tables import (
     AssessmentRow,
     Base,
@@ -75,20 +75,30 @@ def test_a_database_can_be_taken_down_and_up_again(tmp_path: Path) -> None:
     assert {table.name for table in Base.metadata.sorted_tables} <= _tables(path)
 
 
+_A_DELIVERY_OF_THE_FIRST_TABLES = """
+    INSERT INTO outputs (series_id, revision, kind, sop_class_uid, sop_instance_uid, path, sha256, made_at)
+    VALUES (1, 1, 'summary', '1.2', '1.2.3', '1/1-summary.dcm', '', '2026-01-01 00:00:00.000000');
+    INSERT INTO deliveries (output_id, destination, state, attempts, created_at, next_try_at)
+    VALUES (1, 'pacs', 'pending', 0, '2026-01-01 00:00:00.000000', '2026-01-01 00:00:00.000000');
+"""
+
+
 def test_a_database_of_the_first_tables_keeps_its_rows_and_takes_the_new_words(tmp_path: Path) -> None:
     path = tmp_path / "ctiqa.sqlite"
     command.upgrade(_alembic(path), "0001")
     database = Database(path)
     with database.write() as session:
-        series = add_series(session, SeriesState.ANALYSED, revision=1)
-        add_delivery(session, series, OutputKind.SUMMARY_PAGE, DeliveryState.PENDING)
+        add_series(session, SeriesState.ANALYSED, revision=1)
     database.close()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(_A_DELIVERY_OF_THE_FIRST_TABLES)
     assert upgrade(path)[0] == "0001"
     with database.write() as session:
         for kind in set(OutputKind) - {OutputKind.SUMMARY_PAGE}:
             add_delivery(session, session.get_one(Series, 1), kind, DeliveryState.REFUSED)
     with database.read() as session:
         found = {delivery.output.kind: delivery.state for delivery in session.scalars(select(Delivery))}
+        assert {output.state for output in session.scalars(select(Output))} == {OutputState.KEPT}
     assert found.pop(OutputKind.SUMMARY_PAGE) is DeliveryState.PENDING
     assert found == dict.fromkeys(set(OutputKind) - {OutputKind.SUMMARY_PAGE}, DeliveryState.REFUSED)
     database.close()
@@ -105,8 +115,9 @@ def test_on_the_way_back_nothing_is_left_that_the_older_version_does_not_know(tm
     database.close()
     command.downgrade(_alembic(path), "0001")
     with database.read() as session:
-        found = {delivery.output.kind: delivery.state for delivery in session.scalars(select(Delivery))}
-        assert len(session.scalars(select(DeliveryTry)).all()) == len(session.scalars(select(Output)).all()) == 2
+        columns = select(Output.kind, Delivery.state).join(Delivery)
+        found = dict(session.execute(columns).tuples().all())
+        assert len(session.scalars(select(DeliveryTry.id)).all()) == len(session.scalars(select(Output.id)).all()) == 2
     assert found == dict.fromkeys((OutputKind.STRUCTURED_REPORT, OutputKind.SUMMARY_PAGE), DeliveryState.FAILED)
     database.close()
 

@@ -61,9 +61,10 @@ def _lines(series: SeriesResult) -> Iterator[_Line]:
         yield {"kind": "notable_slice", "name": n.role, "value": n.rank, "label": n.ranked_by,
                "slice_index": n.slice_index, "text": n.sentence}  # fmt: skip
     for output in series.outputs:
-        sent = "; ".join(f"{name}: {state}" for name, state in output.deliveries.items())
+        told = [f"{name}: {state}" for name, state in output.deliveries.items()]
+        told += [f"removed here {output.removed_at:%Y-%m-%d %H:%M:%S} UTC"] if output.removed_at else []
         yield {"kind": "output", "name": output.kind, "label": output.sop_class_uid,
-               "sop_instance_uid": output.sop_instance_uid, "text": sent}  # fmt: skip
+               "sop_instance_uid": output.sop_instance_uid, "text": "; ".join(told)}  # fmt: skip
     for unmade in series.not_made:
         yield {"kind": "not_made", "name": unmade.kind, "text": unmade.reason}
 

@@ -9,7 +9,15 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from ctiqa_node.db.states import AssociationOutcome, DeliveryState, InstanceState, JobState, OutputKind, SeriesState
+from ctiqa_node.db.states import (
+    AssociationOutcome,
+    DeliveryState,
+    InstanceState,
+    JobState,
+    OutputKind,
+    OutputState,
+    SeriesState,
+)
 
 
 def now() -> datetime:
@@ -52,6 +60,7 @@ class Base(DeclarativeBase):
         JobState: _words(JobState),
         DeliveryState: _words(DeliveryState),
         OutputKind: _words(OutputKind),
+        OutputState: _words(OutputState),
         SeriesState: _words(SeriesState),
     }
 
@@ -273,6 +282,8 @@ class Output(Base):
     path: Mapped[str]
     sha256: Mapped[str]
     made_at: Mapped[datetime]
+    state: Mapped[OutputState] = mapped_column(default=OutputState.KEPT, server_default="kept", index=True)
+    removed_at: Mapped[datetime | None]
 
     series: Mapped[Series] = relationship(back_populates="outputs")
     deliveries: Mapped[list[Delivery]] = relationship(back_populates="output", order_by="Delivery.id")

@@ -1,4 +1,6 @@
-"""objects that could not be made, and reasons as codes
+"""objects that could not be made, objects that were removed, and reasons as codes
+
+On the way back, a removed object looks as if it were there; as all its deliveries have ended, nobody looks for it.
 
 Revision: 0004
 Revises: 0003
@@ -28,6 +30,10 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("unmade_outputs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_unmade_outputs_series_id"), ["series_id"], unique=False)
+    with op.batch_alter_table("outputs", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("state", sa.String(length=32), server_default="kept", nullable=False))
+        batch_op.add_column(sa.Column("removed_at", sa.DateTime(), nullable=True))
+        batch_op.create_index(batch_op.f("ix_outputs_state"), ["state"], unique=False)
     with op.batch_alter_table("assessments", schema=None) as batch_op:
         batch_op.add_column(sa.Column("reason_code", sa.String(), nullable=True))
     # Which class the reasons so far are of, nobody wrote down.
@@ -36,6 +42,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # Not as a batch, which would copy the table: its measurements would hold the old one fast.
+    # Not as batches, which would copy the tables: measurements and deliveries would hold the old ones fast.
     op.drop_column("assessments", "reason_code")
+    op.drop_index("ix_outputs_state", "outputs")
+    op.drop_column("outputs", "removed_at")
+    op.drop_column("outputs", "state")
     op.drop_table("unmade_outputs")

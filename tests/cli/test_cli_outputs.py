@@ -1,4 +1,4 @@
-"""What an admin sees of objects that could not be made."""
+"""What an admin sees of objects that could not be made, or were removed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from cli_state import ASSESSED, FAILED, Run
 from sqlalchemy import select
 
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import OutputKind
-from ctiqa_node.db.tables import AssessmentRow, Series, UnmadeOutput, now
+from ctiqa_node.db.states import OutputKind, OutputState
+from ctiqa_node.db.tables import AssessmentRow, Output, Series, UnmadeOutput, now
 from ctiqa_node.state import StateFolder
 
 WHY = "ValueError: no such colour"
@@ -52,6 +52,22 @@ def test_the_results_and_the_story_name_it_with_the_reason_but_not_what_is_being
 
 def test_a_failed_series_is_listed_with_its_reason_even_when_it_has_values(run: Run) -> None:
     assert "different orientations" in " ".join(run("results", "--state", "failed").stdout.split())
+
+
+def test_status_and_results_tell_what_was_removed(run: Run, state: StateFolder) -> None:
+    database = Database(state.database)
+    with database.write() as session:
+        output = session.get_one(Output, 1)
+        output.state, output.removed_at = OutputState.REMOVED, now()
+    database.close()
+    told = run("status", "--json").json
+    assert (told["outputs_kept"], told["outputs_removed"], told["outputs_keep_days"]) == (1, 1, 30)
+    assert "1 object kept, for 30 days after the last delivery; 1 removed" in run("status").stdout
+    assert "pacs: pending; removed here 20" in run("results", ASSESSED).stdout
+    (found,) = run("results", ASSESSED, "--json").json
+    assert [each["removed_at"] is None for each in found["outputs"]] == [False, True]
+    lines = csv.DictReader(StringIO(run("results", ASSESSED, "--csv").stdout))
+    assert ["removed here" in x["text"] for x in lines if x["kind"] == "output"] == [True, False]
 
 
 def test_the_status_counts_them_by_kind(run: Run) -> None:
