@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydicom.uid import ComprehensiveSRStorage
+from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 from sqlalchemy import select
 
 from ctiqa_node.config import DeliverySection, Destination
@@ -102,6 +102,8 @@ def test_results_are_sent_and_the_series_is_delivered(
     assert delivery.sent_at is not None
     assert len(archive.kept) == 2
     assert archive.callers == ["CTIQA"]
+    # What is sent, and no more: no Comprehensive 3D SR (…88.34) to fall back from, in particular.
+    assert set(archive.proposed) == {ComprehensiveSRStorage, SecondaryCaptureImageStorage}
 
 
 def test_an_archive_that_is_down_costs_nothing_but_time(
