@@ -23,7 +23,7 @@ from ctiqa_node.ingest import kept_instances, summary_of
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.making import MAKERS, MadeOutput, NotMade, make_output, uid_of
 from ctiqa_node.records import record_values, settle_revision
-from ctiqa_node.report.content import DeviceInfo, PredecessorDocument, Report, SliceChoice
+from ctiqa_node.report.content import DeviceInfo, Predecessor, Report, SliceChoice
 from ctiqa_node.routing import new_delivery, to_make, wanted
 from ctiqa_node.series import SeriesEvent, apply_event
 from ctiqa_node.settling import settle
@@ -38,7 +38,7 @@ def make_report(
     revision: int,
     at: datetime,
     config: Config,
-    predecessor: PredecessorDocument | None = None,
+    predecessors: tuple[Predecessor, ...] = (),
 ) -> Report:
     """Everything that the result objects are made from."""
     return Report(
@@ -56,7 +56,7 @@ def make_report(
         text_report_series_number=config.report.text_report_series_number,
         slice_groups=SliceChoice(config.report.slice_groups),
         map_slices=SliceChoice(config.report.map_slices),
-        predecessor=predecessor,
+        predecessors=predecessors,
     )
 
 
@@ -101,7 +101,7 @@ class Assessing:
         with self._database.write() as session:
             job = jobs.hold(session, job_id, worker)
             revision = settle_revision(session, job, assessed)
-            last = _last_report(session, job.series_id, revision)
+            last = _last_objects(session, job.series_id, revision)
             report = make_report(volume, assessed, revision, now(), self._config, last)
             record_values(session, job, assessed, report, self._analyst.device)
             _supersede_deliveries(session, job)
@@ -202,19 +202,11 @@ def _end(session: Session, job: Job) -> None:
     settle(session, job.series)
 
 
-def _last_report(session: Session, series_id: int, revision: int) -> PredecessorDocument | None:
-    """The structured report of the newest revision before this one that has one."""
-    last = session.scalars(
-        select(Output)
-        .where(
-            Output.series_id == series_id,
-            Output.kind == OutputKind.STRUCTURED_REPORT,
-            Output.revision < revision,
-        )
-        .order_by(Output.revision.desc())
-        .limit(1)
-    ).first()
-    return None if last is None else PredecessorDocument(last.sop_class_uid, last.sop_instance_uid)
+def _last_objects(session: Session, series_id: int, revision: int) -> tuple[Predecessor, ...]:
+    """Of each kind the object of the newest revision before this one that has one, whether its file is still here."""
+    before = select(Output).where(Output.series_id == series_id, Output.revision < revision).order_by(Output.revision)
+    newest = {output.sop_class_uid: output.sop_instance_uid for output in session.scalars(before)}
+    return tuple(Predecessor(*each) for each in newest.items())
 
 
 def _supersede_deliveries(session: Session, job: Job) -> None:

@@ -86,6 +86,15 @@ class Desk:
             ingest.receive(received(dataset))
         eventually(ingest.close_quiet_series)
 
+    def receive_late(self, uid: str) -> None:
+        """Another slice of the same series, 100 mm beyond the others."""
+        ingest = Ingest(self.database, self._spool, self.config.series.model_copy(update={"quiet_seconds": 0.01}))
+        dataset = dcmread(sorted((self._folder / "ct").iterdir())[0])
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        dataset.ImagePositionPatient = [*dataset.ImagePositionPatient[:2], 100.0 + float(uid[-1]) * 2.5]
+        ingest.receive(received(dataset))
+        eventually(ingest.close_quiet_series)
+
     def work(self) -> int:
         """Do the job that waits; its ID."""
         with self.database.write() as session:
@@ -292,6 +301,26 @@ def test_other_models_after_a_try_that_was_cut_short_make_another_revision(
         (report,) = [dcmread(desk.outputs / each.path) for each in new if each.kind is REPORT]
     (series,) = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
     assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first != report.SOPInstanceUID
+
+
+def test_a_late_slice_makes_a_revision_whose_every_object_names_the_last_that_there_was(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.receive(_to("pacs"))
+    with monkeypatch.context() as patch:
+        patch.setitem(MAKERS, PAGE, _breaks(ValueError("no ink")))  # so that the next has no page to name
+        desk.work()
+    for uid in ("1.2.3.4.1", "1.2.3.4.2"):
+        desk.receive_late(uid)
+        desk.work()
+    with desk.database.read() as session:
+        made = session.scalars(select(Output).order_by(Output.id)).all()
+        files = {(each.revision, each.kind): dcmread(desk.outputs / each.path) for each in made}
+        assert {each.state for each in made[0].deliveries} == {DeliveryState.SUPERSEDED}
+    assert sorted(files) == [(1, REPORT), (2, REPORT), (2, PAGE), (3, REPORT), (3, PAGE)]
+    assert "ReferencedImageSequence" not in files[2, PAGE]
+    (image,) = files[3, PAGE].ReferencedImageSequence
+    assert image.ReferencedSOPInstanceUID == files[2, PAGE].SOPInstanceUID
 
 
 def test_an_object_of_a_series_that_moved_on_leaves_no_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,8 @@ MODELS = private_code("models", "Models")
 MODEL = private_code("model", "Model")
 WRITTEN_BY = private_code("written-by", "Written by")
 
+REPLACED_RESULT = private_code("replaced-result", "Earlier result, which this one replaces")
+
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 COMMENT = Code("121106", "DCM", "Comment")
 

@@ -116,8 +116,8 @@ class DeviceInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class PredecessorDocument:
-    """The structured report of the series' last revision, which this one stands in place of (PS3.3 C.17.2.3)."""
+class Predecessor:
+    """An object of the series' last revision that has one of its kind, which the new one stands in place of."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -127,10 +127,11 @@ class PredecessorDocument:
 class Report:
     """One assessment of one series, ready to be written down.
 
-    `revision` counts from 1 and grows when late slices made the series be assessed again. `assessed_at` is an aware
-    time; it is the only time in the result objects, so that the same report gives the same objects. `predecessor` is
-    None for the first report of a series. `slice_groups` are the slices with a measurement group of their own in the
-    structured report, `map_slices` those of which the quality maps are drawn.
+    `revision` counts from 1 and grows when late slices, or other models, made the series be assessed again.
+    `assessed_at` is an aware time; it is the only time in the result objects, so that the same report gives the same
+    objects. `predecessors` has at most one object of each SOP Class, and none for the first report of a series.
+    `slice_groups` are the slices with a measurement group of their own in the structured report, `map_slices` those of
+    which the quality maps are drawn.
     """
 
     volume: CtVolume
@@ -147,7 +148,7 @@ class Report:
     text_report_series_number: int = TEXT_REPORT_SERIES_NUMBER
     slice_groups: SliceChoice = SliceChoice.NOTABLE
     map_slices: SliceChoice = SliceChoice.NOTABLE
-    predecessor: PredecessorDocument | None = None
+    predecessors: tuple[Predecessor, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no result object could be made from."""
@@ -168,6 +169,10 @@ class Report:
             if values:
                 return values
         return {}
+
+    def predecessor_of(self, sop_class_uid: str) -> Predecessor | None:
+        """The object that the new one of a SOP Class replaces; None for the first one. Each kind has its own class."""
+        return next((each for each in self.predecessors if each.sop_class_uid == sop_class_uid), None)
 
     @property
     def maps(self) -> tuple[ReportedModel, ByteArray] | None:

@@ -16,6 +16,7 @@ from ctiqa_node.report.content import Progress, Report, ReportedModel, SliceChoi
 from ctiqa_node.report.map_frame import MappedSlice, draw_map_frame, mapped_slices
 from ctiqa_node.report.notable import shown_slices
 from ctiqa_node.report.objects import add_file_meta, identified, refer_to_slices
+from ctiqa_node.report.predecessors import name_replaced_image
 from ctiqa_node.report.secondary_capture import describe_capture, describe_pixels
 from ctiqa_node.report.source import dress, plain
 from ctiqa_node.report.uids import ResultKind
@@ -44,6 +45,7 @@ def quality_map_capture(report: Report, progress: Progress = unheeded) -> Datase
     dress(result, report, ResultKind.QUALITY_MAPS, SERIES_DESCRIPTION, report.quality_maps_series_number)
     describe_capture(result, _derivation(chosen[0].model))
     refer_to_slices(result, report, [mapped.slice_index for mapped in chosen])
+    name_replaced_image(result, report)
     _set_frames(result, frames, chosen)
     add_file_meta(result)
     return result

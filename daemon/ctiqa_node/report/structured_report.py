@@ -13,11 +13,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from ctiqa_node.report.content import PredecessorDocument, Progress, Report, unheeded
+from ctiqa_node.report.content import Progress, Report, unheeded
 from ctiqa_node.report.image_library import image_library
 from ctiqa_node.report.measurement_groups import series_group, slice_group
 from ctiqa_node.report.notable import grouped_slices
 from ctiqa_node.report.objects import device_observer, evidence, our_coding_scheme
+from ctiqa_node.report.predecessors import name_replaced_document
 from ctiqa_node.report.source import dress, plain, source_uid
 from ctiqa_node.report.uids import (
     DEVICE_MODEL,
@@ -59,8 +60,7 @@ def structured_report(report: Report, progress: Progress = unheeded) -> Dataset:
     )
     dress(result, report, kind, SERIES_DESCRIPTION, report.structured_report_series_number)
     result["SoftwareVersions"].value = list(_software_versions(report))
-    if report.predecessor is not None:
-        result.PredecessorDocumentsSequence = [_predecessor(report, report.predecessor)]
+    name_replaced_document(result, report)
     return result
 
 
@@ -68,18 +68,6 @@ def _software_versions(report: Report) -> tuple[str, ...]:
     """The node's, and each model's with its name."""
     models = (f"{plain(m.name)} {plain(m.version)}" for m in report.models)
     return tuple(text.replace("\\", "/")[:64] for text in (plain(report.device.software_version), *models))
-
-
-def _predecessor(report: Report, last: PredecessorDocument) -> Dataset:
-    """The last revision's report, which lies in the same series (PS3.3 C.17.2.3 and C.17.2.1)."""
-    instance, series, study = Dataset(), Dataset(), Dataset()
-    instance.ReferencedSOPClassUID = last.sop_class_uid
-    instance.ReferencedSOPInstanceUID = last.sop_instance_uid
-    series.ReferencedSOPSequence = [instance]
-    series.SeriesInstanceUID = result_series_uid(source_uid(report, "SeriesInstanceUID"), ResultKind.STRUCTURED_REPORT)
-    study.ReferencedSeriesSequence = [series]
-    study.StudyInstanceUID = source_uid(report, "StudyInstanceUID")
-    return study
 
 
 def _content(report: Report, progress: Progress) -> MeasurementReport:
