@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ctiqa_models import catalog
-from ctiqa_models.api import Assessment, Assessor, HuVolume, ModelIdentity, Progress, Status
+from ctiqa_models.api import Assessment, Assessor, HuVolume, ModelIdentity, Progress, ReasonCode
 from ctiqa_models.installed import Installed, find, remove
 from ctiqa_models.weights import NotInstalledError, WeightsError
 from ctiqa_node.ct.volume import CtVolume
@@ -22,6 +22,7 @@ from ctiqa_node.report.content import (
     ReportedModel,
     ReportStatus,
 )
+from ctiqa_node.report.verdicts import NotScoredReason
 
 log = get_logger(__name__)
 
@@ -166,7 +167,7 @@ class _Unavailable:
     def assess(self, volume: HuVolume, progress: Progress) -> Assessment:
         """Say why there is no number."""
         del volume, progress
-        return Assessment(identity=self.identity, status=Status.NOT_SCORED, reason=self._reason)
+        return Assessment.not_scored(self.identity, ReasonCode.NO_WEIGHTS, self._reason)
 
 
 def _usable_device(asked: str) -> str:
@@ -205,7 +206,7 @@ def _only_numbers(assessment: Assessment) -> Assessment:
         return assessment
     reason = f"it gave {odd.value} for {odd.name}, which is no number"
     log.error("model gave no number", model=assessment.identity.name, reason=reason)
-    return Assessment(identity=assessment.identity, status=Status.NOT_SCORED, reason=reason)
+    return Assessment.not_scored(assessment.identity, ReasonCode.NO_NUMBER, reason)
 
 
 def _part(progress: Callable[[float], None], index: int, count: int) -> Callable[[float], None]:
@@ -222,6 +223,7 @@ def _reported(assessment: Assessment) -> ReportedModel:
         weights_sha256=identity.weights_sha256,
         status=ReportStatus(assessment.status.value),
         reason=assessment.reason,
+        reason_code=None if assessment.reason_code is None else NotScoredReason(assessment.reason_code.value),
         measurements=tuple(
             ReportedMeasurement(m.name, m.value, m.unit, m.slice_index) for m in assessment.measurements
         ),

@@ -164,6 +164,13 @@ class DeliverySection(_Section):
     connection_timeout_seconds: Seconds = 10
 
 
+class OutputsSection(_Section):
+    """How long the objects are kept that were made of a series."""
+
+    keep_days: Annotated[float, Field(ge=0, le=36500)] | None = 30
+    """After the last of them has come to its end; None: for ever."""
+
+
 class LoggingSection(_Section):
     """What is written to standard error (journald under systemd)."""
 
@@ -189,6 +196,7 @@ class Config(BaseSettings):
     report: ReportSection = Field(default_factory=ReportSection)
     destinations: tuple[Destination, ...] = ()
     delivery: DeliverySection = Field(default_factory=DeliverySection)
+    outputs: OutputsSection = Field(default_factory=OutputsSection)
     logging: LoggingSection = Field(default_factory=LoggingSection)
 
     @classmethod

@@ -15,14 +15,15 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node.config import DeliverySection, Destination
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
-from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series, now
+from ctiqa_node.db.states import DeliveryState, OutputState, SeriesState
+from ctiqa_node.db.tables import Delivery, DeliveryTry, now
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import Answer, send
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.logs import get_logger
 from ctiqa_node.routing import fall_back, refused_classes
 from ctiqa_node.series import SeriesEvent, apply_event
+from ctiqa_node.settling import settle
 
 log = get_logger(__name__)
 
@@ -149,36 +150,6 @@ def back_off(attempts: int, settings: DeliverySection) -> timedelta:
     return timedelta(seconds=min(settings.first_retry_seconds * 2.0**doublings, settings.max_retry_seconds))
 
 
-def settle(session: Session, series: Series) -> None:
-    """When all deliveries of the series' present revision have ended, the series has, too."""
-    session.flush()
-    if series.state not in {SeriesState.ANALYSED, SeriesState.UNDELIVERED}:
-        return
-    present = (Output.series_id == series.id, Output.revision == series.revision)
-    rows = session.execute(select(Delivery.destination, Output.kind, Delivery.state).join(Output).where(*present))
-    deliveries = [(destination, kind, state) for destination, kind, state in rows]
-    if not deliveries or any(state is DeliveryState.PENDING for _, _, state in deliveries):
-        return
-    shortfall = _shortfall(deliveries)
-    if shortfall is None:
-        apply_event(session, series, SeriesEvent.ALL_SENT)
-    elif series.state is SeriesState.ANALYSED:
-        apply_event(session, series, SeriesEvent.SENDING_ENDED, shortfall)
-
-
-def _shortfall(deliveries: Sequence[tuple[str, OutputKind, DeliveryState]]) -> str | None:
-    """What is missing somewhere, in a sentence. What a destination does not take is not missing, save the report."""
-    if {state for _, _, state in deliveries} & {DeliveryState.FAILED, DeliveryState.DROPPED}:
-        return "not every result reached its destination"
-    for destination, kind, state in deliveries:
-        if state is DeliveryState.REFUSED and kind is OutputKind.STRUCTURED_REPORT:
-            return f"{destination} does not take the structured report"
-    for destination in sorted({each[0] for each in deliveries}):
-        if all(state is DeliveryState.REFUSED for name, _, state in deliveries if name == destination):
-            return f"{destination} takes none of the results"
-    return None
-
-
 def end_unknown(session: Session, known: Sequence[str]) -> int:
     """End the deliveries to destinations that the configuration no longer has; returns how many."""
     orphans = list(
@@ -199,10 +170,15 @@ def retry(session: Session, delivery: Delivery) -> None:
     """An admin takes a delivery up again, at once and for as long as at first.
 
     Raises:
-        CtiqaError: it was sent, or a newer revision took its place.
+        CtiqaError: it was sent, or a newer revision took its place, or its object was removed.
     """
     if delivery.state in {DeliveryState.SENT, DeliveryState.SUPERSEDED}:
         raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; there is nothing to try again.")
+    if delivery.output.state is not OutputState.KEPT:
+        raise CtiqaError(
+            f"The object of delivery {delivery.id} was removed {delivery.output.removed_at:%Y-%m-%d %H:%M} UTC, as "
+            "outputs.keep_days has it; a destination that has it can send it on."
+        )
     series = delivery.output.series
     if delivery.output.revision < series.revision:
         raise CtiqaError(f"Delivery {delivery.id} is of an older revision of its series; a newer one took its place.")

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config, Destination
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import AssociationOutcome, DeliveryState, JobState, OutputKind, SeriesState
-from ctiqa_node.db.tables import Association, Delivery, Heartbeat, Job, Output, Series, now
+from ctiqa_node.db.states import AssociationOutcome, DeliveryState, JobState, OutputKind, OutputState, SeriesState
+from ctiqa_node.db.tables import Association, Delivery, Heartbeat, Job, Output, Series, UnmadeOutput, now
 from ctiqa_node.results import SeriesResult, latest_results
 from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
 from ctiqa_node.state import StateFolder
@@ -98,6 +98,11 @@ class NodeStatus(BaseModel):
     queue_oldest_at: datetime | None
     worker: WorkerStatus
     destinations: list[DestinationStatus]
+    outputs_kept: int
+    outputs_removed: int
+    outputs_keep_days: float | None
+    not_made: dict[str, int]
+    """Of how many series' present revisions an object of each kind could not be made."""
     disk_free_mib: int
     disk_min_free_mib: int
     last_results: list[SeriesResult]
@@ -141,6 +146,10 @@ def _never_started(config: Config) -> NodeStatus:
         queue_oldest_at=None,
         worker=WorkerStatus(alive=False),
         destinations=[],
+        outputs_kept=0,
+        outputs_removed=0,
+        outputs_keep_days=config.outputs.keep_days,
+        not_made={},
         disk_free_mib=_free_mib(config),
         disk_min_free_mib=config.spool.min_free_mib,
         last_results=[],
@@ -178,6 +187,10 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         queue_oldest_at=oldest,
         worker=worker,
         destinations=destinations,
+        outputs_kept=_outputs(session, OutputState.KEPT),
+        outputs_removed=_outputs(session, OutputState.REMOVING, OutputState.REMOVED),
+        outputs_keep_days=config.outputs.keep_days,
+        not_made=_not_made(session),
         disk_free_mib=free,
         disk_min_free_mib=config.spool.min_free_mib,
         last_results=latest_results(session, 5),
@@ -295,4 +308,19 @@ def _destination_complaints(destinations: Sequence[DestinationStatus]) -> list[s
 
 def _failure_complaints(session: Session) -> list[str]:
     failed = session.scalar(select(func.count(Series.id)).where(Series.state == SeriesState.FAILED)) or 0
-    return [f"{failed} series could not be assessed; `ctiqa-node results --state failed` lists them"] if failed else []
+    return [f"{failed} series failed; `ctiqa-node results --state failed` lists them with the reason"] if failed else []
+
+
+def _outputs(session: Session, *states: OutputState) -> int:
+    return session.scalar(select(func.count(Output.id)).where(Output.state.in_(states))) or 0
+
+
+def _not_made(session: Session) -> dict[str, int]:
+    counts = (
+        select(UnmadeOutput.kind, func.count(UnmadeOutput.id))
+        .join(Series)
+        .where(UnmadeOutput.revision == Series.revision, UnmadeOutput.reason.is_not(None))
+        .group_by(UnmadeOutput.kind)
+        .order_by(UnmadeOutput.kind)
+    )
+    return {kind.value: count for kind, count in session.execute(counts)}

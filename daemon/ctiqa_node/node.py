@@ -23,6 +23,7 @@ from ctiqa_node.health import NODE_PROCESS
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.logs import get_logger
+from ctiqa_node.retention import Retention
 from ctiqa_node.scheduler import Scheduler, notify_systemd
 from ctiqa_node.spool import Spool
 from ctiqa_node.state import NodeLock, StateFolder
@@ -32,6 +33,7 @@ log = get_logger(__name__)
 
 HEARTBEAT_SECONDS = 2.0
 WATCH_SECONDS = 1.0
+SWEEP_SECONDS = 60.0
 COURIER_SECONDS = 5.0
 """How long a stopping node waits for objects that are being sent."""
 
@@ -98,6 +100,8 @@ class Node:
         self.supervisor.start()
         scheduler.every(min(WATCH_SECONDS, config.series.quiet_seconds / 2), "quiet series", ingest.close_quiet_series)
         scheduler.every(WATCH_SECONDS, "worker", self.supervisor.watch)
+        retention = Retention(self._database, self._folder.outputs, config.outputs.keep_days)
+        scheduler.every(SWEEP_SECONDS, "old results", retention.sweep)
         scheduler.every(HEARTBEAT_SECONDS, "sign of life", self._beat)
         self._beat()
         scheduler.start()

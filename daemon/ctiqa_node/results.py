@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, MeasurementRow, Series
-from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict, category_of, not_scored_reason
+from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict, category_of
 
 
 class MeasurementResult(BaseModel):
@@ -65,12 +65,8 @@ class ModelResult(BaseModel):
     status: str
     reason: str | None
 
-    @computed_field  # type: ignore[prop-decorator]  # as above
-    @property
-    def reason_code(self) -> str | None:
-        """The class of the reason; None for a model that scored."""
-        return None if self.reason is None else not_scored_reason(self.reason).value
-
+    reason_code: str | None = None
+    """The class of the reason; None for a model that scored."""
     device: str
     seconds: float
     assessed_at: datetime
@@ -105,7 +101,17 @@ class OutputResult(BaseModel):
     sop_class_uid: str
     sop_instance_uid: str
     made_at: datetime
+    removed_at: datetime | None = None
+    """When its file was removed here, as `outputs.keep_days` has it."""
     deliveries: dict[str, str]
+
+
+class NotMadeResult(BaseModel):
+    """An object that could not be made of the series, and why."""
+
+    kind: str
+    reason: str
+    at: datetime
 
 
 class SeriesResult(BaseModel):
@@ -134,6 +140,7 @@ class SeriesResult(BaseModel):
     """Only where the values of the slices are asked for."""
     models: list[ModelResult]
     outputs: list[OutputResult]
+    not_made: list[NotMadeResult] = []
 
 
 def find_series(session: Session, text: str) -> list[Series]:
@@ -188,10 +195,16 @@ def series_result(session: Session, series: Series, *, with_slices: bool = True)
                 sop_class_uid=output.sop_class_uid,
                 sop_instance_uid=output.sop_instance_uid,
                 made_at=output.made_at,
+                removed_at=output.removed_at,
                 deliveries={delivery.destination: delivery.state.value for delivery in output.deliveries},
             )
             for output in series.outputs
             if output.revision == newest
+        ],
+        not_made=[
+            NotMadeResult(kind=unmade.kind.value, reason=unmade.reason, at=unmade.at)
+            for unmade in series.unmade
+            if unmade.revision == newest and unmade.reason is not None
         ],
     )
     volume = next((row for row in series.volumes if row.revision == newest), None)
@@ -234,6 +247,7 @@ def _model(session: Session, row: AssessmentRow, *, with_slices: bool) -> ModelR
         summary=row.summary,
         status=row.status,
         reason=row.reason,
+        reason_code=row.reason_code,
         device=row.device,
         seconds=row.seconds,
         assessed_at=row.assessed_at,

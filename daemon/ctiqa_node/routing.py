@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Destination
-from ctiqa_node.db.states import DeliveryState, OutputKind
+from ctiqa_node.db.states import DeliveryState, OutputKind, OutputState
 from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, now
 
 STANDARD = frozenset({OutputKind.STRUCTURED_REPORT, OutputKind.SUMMARY_PAGE})
@@ -57,7 +57,10 @@ def fall_back(session: Session, destination: Destination, refused: Delivery) -> 
     source = refused.output
     output = session.scalars(
         select(Output).where(
-            Output.series_id == source.series_id, Output.revision == source.revision, Output.kind == kind
+            Output.series_id == source.series_id,
+            Output.revision == source.revision,
+            Output.kind == kind,
+            Output.state == OutputState.KEPT,
         )
     ).first()
     if output is None:

@@ -113,6 +113,18 @@ def write_durably(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def remove_durably(path: Path) -> None:
+    """Remove a file, if it is there, and its folder when nothing else lies in it; it stays away after a power cut.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # there are others, or the folder has gone before
+        path.parent.rmdir()
+    _sync_folder(path.parent if path.parent.exists() else path.parent.parent)
+
+
 def _write_synced(path: Path, content: bytes) -> None:
     with path.open("xb", buffering=0) as file:
         view = memoryview(content)

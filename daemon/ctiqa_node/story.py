@@ -38,7 +38,9 @@ def tell(session: Session, series: Series) -> SeriesStory:
             for c in series.history
         ),
         *_work(series),
+        *_not_made(series),
         *_sending(series),
+        *_removed(series),
     ]
     return SeriesStory(
         series=series_result(session, series, with_slices=False),
@@ -91,6 +93,16 @@ def _work(series: Series) -> list[Happening]:
     return told
 
 
+def _not_made(series: Series) -> list[Happening]:
+    return [
+        Happening(
+            at=unmade.at, what=f"revision {unmade.revision} {unmade.kind}: could not be made", detail=unmade.reason
+        )
+        for unmade in series.unmade
+        if unmade.reason is not None
+    ]
+
+
 def _sending(series: Series) -> list[Happening]:
     return [
         Happening(
@@ -103,4 +115,12 @@ def _sending(series: Series) -> list[Happening]:
         for output in series.outputs
         for delivery in output.deliveries
         for attempt in delivery.tries
+    ]
+
+
+def _removed(series: Series) -> list[Happening]:
+    return [
+        Happening(at=output.removed_at, what=f"revision {output.revision} {output.kind} removed here")
+        for output in series.outputs
+        if output.removed_at is not None
     ]

@@ -80,7 +80,8 @@ class Supervisor:
         """What the dead worker had is tried again. Called until it succeeds: the database may be locked just now."""
         with self._database.write() as session:
             for job in jobs.in_work(session):
-                jobs.give_back(session, job, f"the worker died: {self._end}", self._config.worker.max_attempts)
+                error = f"the worker died: {self._end}"
+                jobs.give_back(session, job, error, self._config.worker.max_attempts, fatal=True)
 
     def _is_stalled(self) -> bool:
         with self._database.read() as session:

@@ -1,16 +1,12 @@
-"""The work on one series: load, assess, report, and record it all in one transaction."""
+"""The work on one series: load, assess, write the values down, make the result objects."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 
-from pydicom import dcmwrite
-from pydicom.dataset import Dataset
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -22,68 +18,18 @@ from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind
-from ctiqa_node.db.tables import (
-    AssessedVolume,
-    AssessmentRow,
-    ClassificationRow,
-    Delivery,
-    Job,
-    MeasurementRow,
-    Output,
-    Series,
-    now,
-)
+from ctiqa_node.db.tables import Delivery, Job, Output, UnmadeOutput, now
 from ctiqa_node.ingest import kept_instances, summary_of
 from ctiqa_node.jobs import embedded as jobs
-from ctiqa_node.report.agreement import window_agreement
-from ctiqa_node.report.completeness import completeness
-from ctiqa_node.report.content import DeviceInfo, PredecessorDocument, Report, SliceChoice
-from ctiqa_node.report.encapsulated_pdf import encapsulated_pdf
-from ctiqa_node.report.key_objects import key_objects
-from ctiqa_node.report.parametric_map import parametric_map
-from ctiqa_node.report.quality_maps import quality_map_capture
-from ctiqa_node.report.secondary_capture import secondary_capture
-from ctiqa_node.report.structured_report import structured_report
-from ctiqa_node.report.summary_page import summary_page
-from ctiqa_node.report.text_report import text_report
-from ctiqa_node.routing import STANDARD, new_delivery, to_make, wanted
+from ctiqa_node.making import MAKERS, MadeOutput, NotMade, make_output, uid_of
+from ctiqa_node.records import record_values, settle_revision
+from ctiqa_node.report.content import DeviceInfo, Predecessor, Report, SliceChoice
+from ctiqa_node.routing import new_delivery, to_make, wanted
 from ctiqa_node.series import SeriesEvent, apply_event
+from ctiqa_node.settling import settle
 from ctiqa_node.spool import Spool, make_folder_durably, write_durably
 
 Stage = Callable[[float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class MadeOutput:
-    """One result object, encoded as a DICOM file."""
-
-    kind: OutputKind
-    dataset: Dataset
-    content: bytes
-
-
-def _summary_page(report: Report) -> Dataset:
-    return secondary_capture(report, summary_page(report))
-
-
-MAKERS: dict[OutputKind, Callable[[Report], Dataset | None]] = {
-    OutputKind.STRUCTURED_REPORT: structured_report,
-    OutputKind.SUMMARY_PAGE: _summary_page,
-    OutputKind.QUALITY_MAPS: quality_map_capture,
-    OutputKind.PARAMETRIC_MAP: parametric_map,
-    OutputKind.KEY_OBJECTS: key_objects,
-    OutputKind.PDF: encapsulated_pdf,
-    OutputKind.TEXT_REPORT: text_report,
-}
-"""How each kind is made, in the order in which they are made and sent; None: there is nothing to show."""
-
-
-def make_outputs(report: Report, kinds: Set[OutputKind] = STANDARD) -> Iterator[MadeOutput]:
-    """The result objects of one report, one after the other: they may be as large as the series."""
-    for kind, make in MAKERS.items():
-        dataset = make(report) if kind in kinds else None
-        if dataset is not None:
-            yield MadeOutput(kind, dataset, _encode(dataset))
 
 
 def make_report(
@@ -92,7 +38,7 @@ def make_report(
     revision: int,
     at: datetime,
     config: Config,
-    predecessor: PredecessorDocument | None = None,
+    predecessors: tuple[Predecessor, ...] = (),
 ) -> Report:
     """Everything that the result objects are made from."""
     return Report(
@@ -110,7 +56,7 @@ def make_report(
         text_report_series_number=config.report.text_report_series_number,
         slice_groups=SliceChoice(config.report.slice_groups),
         map_slices=SliceChoice(config.report.map_slices),
-        predecessor=predecessor,
+        predecessors=predecessors,
     )
 
 
@@ -125,56 +71,105 @@ class Assessing:
         self._analyst = analyst
 
     def analyse(self, job_id: int, worker: str, progress: Stage) -> None:
-        """Assess the series of a job that this worker holds, and record the results.
+        """Assess the series of a job that this worker holds: record the values, then make one object after the other.
+
+        Each object is recorded as soon as it is written. One that cannot be made is noted, and the others go on;
+        without the structured report the series has failed in the end, with all that could be made.
 
         Raises:
             Rejected: the series can never be assessed, and why.
-            LostJob: the series moved on meanwhile; nothing was recorded.
+            LostJob: the series moved on meanwhile; nothing more was recorded.
         """
-        series_id, revision, paths = self._chosen_files(job_id, worker)
+        series_id, paths = self._chosen_files(job_id, worker)
         volume = load_series(paths)
         progress(0.1)
         assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
-        at = now()
-        folder = self._outputs / str(series_id)
-        make_folder_durably(folder)
-        rows = []
-        report = make_report(volume, assessed, revision, at, self._config, self._last_report(series_id, revision))
-        for output in make_outputs(report, to_make(self._config.destinations)):
-            rows.append(self._write(folder, revision, output, at))
-            progress(0.9 + 0.1 * len(rows) / (len(MAKERS) + 1))
+        report = self._record_values(job_id, worker, volume, assessed)
+        making = _Making(self._database, self._config, self._outputs, job_id, worker)
+        making.make_all(series_id, report, lambda share: progress(0.9 + 0.1 * share))
         with self._database.write() as session:
-            job = jobs.hold(session, job_id, worker)
-            session.add(_volume_row(job, report))
-            _record_assessments(session, job, assessed, volume, self._analyst.device, at)
-            self._record_outputs(session, job.series, rows)
-            jobs.finish(job)
-            apply_event(session, job.series, SeriesEvent.ASSESSED, f"revision {revision}")
+            _end(session, jobs.hold(session, job_id, worker))
 
-    def _chosen_files(self, job_id: int, worker: str) -> tuple[int, int, list[Path]]:
+    def _chosen_files(self, job_id: int, worker: str) -> tuple[int, list[Path]]:
         with self._database.read() as session:
             job = jobs.hold(session, job_id, worker)
             kept = kept_instances(session, job.series)
             choice = choose([summary_of(i, job.series) for i in kept], self._config.series.min_slices)
-            paths = [self._spool.path(kept[index].path) for index in choice.selected]
-            return job.series_id, job.revision, paths
+            return job.series_id, [self._spool.path(kept[index].path) for index in choice.selected]
 
-    def _last_report(self, series_id: int, revision: int) -> PredecessorDocument | None:
-        """The structured report of the newest revision before this one that has one."""
-        with self._database.read() as session:
-            last = session.scalars(
-                select(Output)
-                .where(
-                    Output.series_id == series_id,
-                    Output.kind == OutputKind.STRUCTURED_REPORT,
-                    Output.revision < revision,
-                )
-                .order_by(Output.revision.desc())
-                .limit(1)
-            ).first()
-            return None if last is None else PredecessorDocument(last.sop_class_uid, last.sop_instance_uid)
+    def _record_values(self, job_id: int, worker: str, volume: CtVolume, assessed: Sequence[Assessed]) -> Report:
+        with self._database.write() as session:
+            job = jobs.hold(session, job_id, worker)
+            revision = settle_revision(session, job, assessed)
+            last = _last_objects(session, job.series_id, revision)
+            report = make_report(volume, assessed, revision, now(), self._config, last)
+            record_values(session, job, assessed, report, self._analyst.device)
+            _supersede_deliveries(session, job)
+            return report
 
-    def _write(self, folder: Path, revision: int, made: MadeOutput, at: datetime) -> Output:
+
+class _Making:
+    """Makes the objects of one job. Each is a row of `unmade_outputs` until it is an output, so that one that kills the
+    worker is known afterwards, and left out the next time.
+    """
+
+    def __init__(self, database: Database, config: Config, outputs: Path, job_id: int, worker: str) -> None:
+        self._database = database
+        self._config = config
+        self._outputs = outputs
+        self._job_id = job_id
+        self._worker = worker
+
+    def make_all(self, series_id: int, report: Report, progress: Stage) -> None:
+        """Make what any destination wants, and has not been made by an earlier try, or could not be."""
+        kinds = to_make(self._config.destinations)
+        todo = [kind for kind in MAKERS if kind in kinds]
+        for place, kind in enumerate(todo):
+            if self._begin(kind, report):
+                self._make(series_id, kind, report, _part(progress, place, len(todo)))
+            progress((place + 1) / len(todo))
+
+    def _begin(self, kind: OutputKind, report: Report) -> bool:
+        with self._database.write() as session:
+            job = jobs.hold(session, self._job_id, self._worker)
+            of_kind = {"series_id": job.series_id, "revision": job.revision, "kind": kind}
+            made = session.scalar(select(Output.id).filter_by(**of_kind, sop_instance_uid=uid_of(report, kind)))
+            unmade = session.scalar(select(UnmadeOutput.id).filter_by(**of_kind))
+            if made is not None or unmade is not None:
+                return False
+            session.add(UnmadeOutput(**of_kind, reason=None, at=now()))
+            return True
+
+    def _make(self, series_id: int, kind: OutputKind, report: Report, progress: Stage) -> None:
+        made = make_output(report, kind, progress)
+        if isinstance(made, NotMade):
+            self._finish(kind, None, made.reason)
+            return
+        row = None if made is None else self._write(series_id, report.revision, made)
+        try:
+            self._finish(kind, row)
+        except jobs.LostJob:
+            if row is not None:
+                (self._outputs / row.path).unlink(missing_ok=True)
+            raise
+
+    def _finish(self, kind: OutputKind, row: Output | None, failure: str | None = None) -> None:
+        with self._database.write() as session:
+            job = jobs.hold(session, self._job_id, self._worker)
+            begun = select(UnmadeOutput).filter_by(series_id=job.series_id, revision=job.revision, kind=kind)
+            unmade = session.scalars(begun).one()
+            if failure is not None:
+                unmade.reason = failure
+                return
+            session.delete(unmade)
+            if row is not None:
+                row.series = job.series
+                row.deliveries = [new_delivery(each) for each in self._config.destinations if kind in wanted(each)]
+                session.add(row)
+
+    def _write(self, series_id: int, revision: int, made: MadeOutput) -> Output:
+        folder = self._outputs / str(series_id)
+        make_folder_durably(folder)
         path = folder / f"{revision}-{made.kind}.dcm"
         write_durably(path, made.content)
         return Output(
@@ -184,86 +179,46 @@ class Assessing:
             sop_instance_uid=str(made.dataset.SOPInstanceUID),
             path=str(path.relative_to(self._outputs)),
             sha256=hashlib.sha256(made.content).hexdigest(),
-            made_at=at,
+            made_at=now(),
         )
 
-    def _record_outputs(self, session: Session, series: Series, rows: Sequence[Output]) -> None:
-        _supersede_deliveries(session, series)
-        for row in rows:
-            row.series = series
-            row.deliveries = [new_delivery(each) for each in self._config.destinations if row.kind in wanted(each)]
-            session.add(row)
+
+def _part(progress: Stage, place: int, count: int) -> Stage:
+    return lambda share: progress((place + share) / count)
 
 
-def _volume_row(job: Job, report: Report) -> AssessedVolume:
-    found, against = completeness(report.volume), window_agreement(report)
-    return AssessedVolume(
-        series=job.series,
-        revision=job.revision,
-        slices=len(report.volume.sources),
-        completeness=found.verdict.value,
-        missing_slices=found.missing,
-        window_agreement=None if against is None else against.word,
-        findings=[{"code": f.code.value, "sentence": f.sentence} for f in report.volume.findings],
+def _end(session: Session, job: Job) -> None:
+    """The series is analysed; without its structured report it has failed, but what was made is sent."""
+    reason = session.scalar(
+        select(UnmadeOutput.reason).filter_by(
+            series_id=job.series_id, revision=job.revision, kind=OutputKind.STRUCTURED_REPORT
+        )
     )
+    if reason is not None:
+        jobs.give_up(session, job, f"the structured report could not be made: {reason}")
+        return
+    jobs.finish(job)
+    apply_event(session, job.series, SeriesEvent.ASSESSED, f"revision {job.revision}")
+    settle(session, job.series)
 
 
-def _record_assessments(
-    session: Session, job: Job, assessed: Sequence[Assessed], volume: CtVolume, device: str, at: datetime
-) -> None:
-    for item in assessed:
-        model = item.model
-        session.add(
-            AssessmentRow(
-                series=job.series,
-                revision=job.revision,
-                model=model.name,
-                version=model.version,
-                weights_sha256=model.weights_sha256,
-                trained_on=model.trained_on,
-                summary=model.summary,
-                status=model.status.value,
-                reason=model.reason,
-                unscored_slices={str(index): reason for index, reason in model.unscored_slices.items()},
-                device=device,
-                seconds=item.seconds,
-                assessed_at=at,
-                measurements=_measurement_rows(item, volume),
-                classifications=[
-                    ClassificationRow(name=c.name, label=c.label, probability=c.probability)
-                    for c in model.classifications
-                ],
-            )
-        )
+def _last_objects(session: Session, series_id: int, revision: int) -> tuple[Predecessor, ...]:
+    """Of each kind the object of the newest revision before this one that has one, whether its file is still here."""
+    before = select(Output).where(Output.series_id == series_id, Output.revision < revision).order_by(Output.revision)
+    newest = {output.sop_class_uid: output.sop_instance_uid for output in session.scalars(before)}
+    return tuple(Predecessor(*each) for each in newest.items())
 
 
-def _measurement_rows(item: Assessed, volume: CtVolume) -> list[MeasurementRow]:
-    rows = []
-    for measurement in item.model.measurements:
-        source = volume.sources[measurement.slice_index] if measurement.slice_index is not None else None
-        rows.append(
-            MeasurementRow(
-                name=measurement.name,
-                value=measurement.value,
-                unit=measurement.unit,
-                slice_index=measurement.slice_index,
-                sop_instance_uid=source.sop_instance_uid if source else None,
-                frame_number=source.frame_number if source else None,
-            )
-        )
-    return rows
-
-
-def _supersede_deliveries(session: Session, series: Series) -> None:
+def _supersede_deliveries(session: Session, job: Job) -> None:
     """What still waits of an older revision is not sent: the archive shall not get two reports for one."""
     waiting = (
-        select(Delivery).join(Output).where(Output.series_id == series.id, Delivery.state == DeliveryState.PENDING)
+        select(Delivery)
+        .join(Output)
+        .where(
+            Output.series_id == job.series_id,
+            Output.revision < job.revision,
+            Delivery.state == DeliveryState.PENDING,
+        )
     )
     for delivery in session.scalars(waiting):
         delivery.state = DeliveryState.SUPERSEDED
-
-
-def _encode(dataset: Dataset) -> bytes:
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()

@@ -35,6 +35,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("assessments", schema=None) as batch_op:
-        batch_op.drop_column("summary")
+    # Not as a batch, which would copy the table: its measurements would hold the old one fast.
+    op.drop_column("assessments", "summary")
     op.drop_table("assessed_volumes")

@@ -77,9 +77,34 @@ class Status(StrEnum):
     NOT_SCORED = "not_scored"
 
 
+class ReasonCode(StrEnum):
+    """Why a model gave no number, for programs; the sentence beside it is for people."""
+
+    TOO_LITTLE = "too-little"
+    """No body, or too little of it or of its soft tissue, in the images."""
+    SMALL_MATRIX = "small-matrix"
+    """The slices have too few pixels."""
+    OUT_OF_RANGE = "out-of-range"
+    """Shape, size, composition or noise of the slices lies beyond what the model was trained on."""
+    OTHER_ANATOMY = "other-anatomy"
+    """Another part of the body than the model was trained on, or none."""
+    UNFAMILIAR = "unfamiliar"
+    """To the network the images look like nothing that it was trained on."""
+    NO_WEIGHTS = "no-weights"
+    """The model's weights are missing, or not the right ones."""
+    NO_NUMBER = "no-number"
+    """What the model answered is not a number."""
+    OTHER = "other-reason"
+    """None of these; the sentence tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What one assessor says of one volume. With NOT_SCORED, `reason` says why in words and nothing else is filled."""
+    """What one assessor says of one volume.
+
+    With NOT_SCORED, `reason` says why in words and `reason_code` for programs, and nothing else is filled. ValueError
+    for one of the two without the other, or without NOT_SCORED.
+    """
 
     identity: ModelIdentity
     status: Status
@@ -89,6 +114,18 @@ class Assessment:
     maps: QualityMaps | None = None
     unscored_slices: dict[int, str] = field(default_factory=dict)
     """Slices left out of the numbers above: index along z, and why."""
+    reason_code: ReasonCode | None = None
+
+    def __post_init__(self) -> None:
+        """Hold status, reason and its code together."""
+        refused = self.status is Status.NOT_SCORED
+        if (self.reason is not None) is not refused or (self.reason_code is not None) is not refused:
+            raise ValueError(f"{self.identity.name} is {self.status} with reason {self.reason_code}: {self.reason}")
+
+    @staticmethod
+    def not_scored(identity: ModelIdentity, code: ReasonCode, reason: str) -> Assessment:
+        """The answer of a model that gives no number."""
+        return Assessment(identity, Status.NOT_SCORED, reason=reason, reason_code=code)
 
 
 Progress = Callable[[float], None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ctiqa_models.api import FloatArray
+from ctiqa_models.api import FloatArray, ReasonCode
 from ctiqa_models.n2q.domain import Objection
 
 _LEAST_SPREAD = 0.1
@@ -80,9 +80,8 @@ class Familiarity:
         if distance <= 1:
             return None
         times = f"{distance:.1f} times" if distance < 100 else "over a hundred times"
-        return Objection(
-            "familiarity", f"to the network it is {times} as unlike the training pictures as a new patient's may be"
-        )
+        sentence = f"to the network it is {times} as unlike the training pictures as a new patient's may be"
+        return Objection("familiarity", sentence, ReasonCode.UNFAMILIAR)
 
     def to_tensors(self, prefix: str) -> dict[str, torch.Tensor]:
         """For a weights file; all are vectors, because `weights.save` narrows matrices to float16."""

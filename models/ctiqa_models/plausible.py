@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ctiqa_models.api import HuVolume
+from ctiqa_models.api import HuVolume, ReasonCode
 from ctiqa_models.n2q.body import Features
 from ctiqa_models.n2q.domain import Objection
 
@@ -41,12 +41,14 @@ class PlainGate:
     def objection(self, features: Features) -> Objection | None:
         """Why a slice is left out; None when it is not."""
         if features.body_cm2 == 0:
-            return Objection("body", "no body was found in the slice")
+            return Objection("body", "no body was found in the slice", ReasonCode.TOO_LITTLE)
         if features.body_cm2 < self.least_body_cm2:
-            return Objection("body_cm2", f"the body measures {features.body_cm2:.0f} cm², too little to judge")
+            sentence = f"the body measures {features.body_cm2:.0f} cm², too little to judge"
+            return Objection("body_cm2", sentence, ReasonCode.TOO_LITTLE)
         if features.tissue_fraction < self.least_tissue:
             share = 100 * features.tissue_fraction
-            return Objection("tissue_fraction", f"the soft-tissue share of the body is {share:.0f} %")
+            sentence = f"the soft-tissue share of the body is {share:.0f} %"
+            return Objection("tissue_fraction", sentence, ReasonCode.TOO_LITTLE)
         return None
 
 
@@ -56,18 +58,20 @@ def finite_hu(volume: HuVolume, start: int, count: int) -> torch.Tensor:
     return torch.from_numpy(np.nan_to_num(some, nan=_AIR_HU, posinf=_METAL_HU, neginf=_AIR_HU))
 
 
-def odd_shape(volume: HuVolume) -> str | None:
+def odd_shape(volume: HuVolume) -> Objection | None:
     """Why the slices' shape is one that training never saw."""
     rows, columns = volume.hu.shape[1:]
     height, width = rows * volume.spacing_mm[1], columns * volume.spacing_mm[2]
     if abs(height / width - 1) > _SQUARE:
-        return f"the slices measure {width:.0f} × {height:.0f} mm, and the model has only seen square ones"
+        sentence = f"the slices measure {width:.0f} × {height:.0f} mm, and the model has only seen square ones"
+        return Objection("shape", sentence, ReasonCode.OUT_OF_RANGE)
     return None
 
 
-def why_not(objections: Iterable[Objection], count: int, verdict: str) -> str:
-    """A sentence about the commonest objection; `verdict` is what the slices are or cannot."""
+def why_not(objections: Iterable[Objection], count: int, verdict: str) -> Objection:
+    """The commonest objection to slices, of the whole volume; `verdict` is what the slices are or cannot."""
     everyone = list(objections)
     commonest = Counter(objection.feature for objection in everyone).most_common(1)[0][0]
-    example = next(objection.sentence for objection in everyone if objection.feature == commonest)
-    return f"{len(everyone)} of {count} slices {verdict}; most often: {example}"
+    example = next(objection for objection in everyone if objection.feature == commonest)
+    sentence = f"{len(everyone)} of {count} slices {verdict}; most often: {example.sentence}"
+    return Objection(commonest, sentence, example.code)

@@ -122,7 +122,8 @@ def record_results(session: Session, job: Job) -> None:
     ):
         row = AssessmentRow(
             series=job.series, revision=1, model=model, version="1", weights_sha256="0123456789abcdef" * 4,
-            trained_on="phantoms", status=status, reason=reason, device="cpu", seconds=1.5, assessed_at=now(),
+            trained_on="phantoms", status=status, reason=reason, reason_code=reason and "too-little",
+            device="cpu", seconds=1.5, assessed_at=now(),
         )  # fmt: skip
         if model == "noise_level":
             row.measurements = [

@@ -75,7 +75,7 @@ def test_the_json_holds_what_the_report_says_beside_the_numbers(run: Run, state:
     assert found["findings"] == [{"code": "uneven-gaps", "sentence": "Slices lie 3.00 to 9.00 mm apart."}]
     assert [(n["slice_index"], n["role"]) for n in found["notable_slices"]] == [(0, "only"), (3, "middle")]
     reasons = {model["model"]: model["reason_code"] for model in found["models"]}
-    assert reasons == {"noise_level": None, "n2q": None, "snr": "other-reason"}
+    assert reasons == {"noise_level": None, "n2q": None, "snr": "too-little"}
     assert "Slices lie 3.00 to 9.00 mm apart." in run("results", ASSESSED).stdout
 
 
@@ -101,7 +101,7 @@ def test_the_csv_has_a_line_for_each_value_of_the_json(run: Run, state: StateFol
         expected = texts([each for model in found["models"] for each in model[key]], *names)
         assert of(kind, *names) == expected
         assert expected
-    assert of("not_scored", "model", "model_reason", "reason_code") == [("snr", "no varying tissue", "other-reason")]
+    assert of("not_scored", "model", "model_reason", "reason_code") == [("snr", "no varying tissue", "too-little")]
     assert of("finding", "name", "text") == [("uneven-gaps", "Slices lie 3.00 to 9.00 mm apart.")]
     assert of("notable_slice", "name", "slice_index") == [("only", "0"), ("middle", "3")]
     assert of("output", "name") == [("sr",), ("summary",)]

@@ -33,7 +33,7 @@ def test_a_running_node_with_failures_is_degraded_and_says_why(run: Run, state: 
     assert ran.exit_code == 1
     assert "degraded" in ran.stdout
     assert NO_ANSWER in ran.stdout
-    assert "1 series could not be assessed" in ran.stdout
+    assert "1 series failed" in ran.stdout
     assert "CTIQA on 0.0.0.0 port 11999" in ran.stdout
     assert "Noise level 14.2 HU, Dose class 100 % (80 % likely)" in ran.stdout
 

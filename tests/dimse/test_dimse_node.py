@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from ctiqa_node.config import Config
+from ctiqa_node.config import Config, Destination, OutputsSection
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import AssociationOutcome, DeliveryState, OutputKind, SeriesState
-from ctiqa_node.db.tables import Association, Delivery, Instance, Job
+from ctiqa_node.db.states import AssociationOutcome, DeliveryState, OutputKind, OutputState, SeriesState
+from ctiqa_node.db.tables import Association, Delivery, Instance, Job, Output
 from ctiqa_node.db.tables import Series as SeriesRow
 from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.errors import StateError
@@ -184,3 +184,28 @@ def test_outcomes_have_names_that_a_log_can_show() -> None:
 def _all(database: Database, table: Any) -> list[Any]:
     with database.read() as session:
         return list(session.scalars(select(table)))
+
+
+def test_what_was_delivered_is_removed_when_the_configured_days_are_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctiqa_node.node.SWEEP_SECONDS", 0.1)
+    folder = StateFolder(tmp_path / "state")
+    folder.create()
+    upgrade(folder.database)
+    (path,) = ct_files(folder.outputs / "1", 1)
+    with Archive() as archive:
+        pacs = Destination(name="pacs", ae_title="ARCHIVE", host="127.0.0.1", port=archive.port)
+        ours = {"destinations": (pacs,), "outputs": OutputsSection(keep_days=0)}
+        config = _config(tmp_path).model_copy(update=ours)
+        database = _database(config)
+        with database.write() as session:
+            series = add_series(session, SeriesState.ANALYSED, revision=1)
+            add_output(session, series, OutputKind.SUMMARY_PAGE, f"1/{path.name}", folder.outputs, ("pacs",))
+        node = Node(config)
+        node.start()
+        eventually(lambda: [output.state for output in _all(database, Output)] == [OutputState.REMOVED])
+        node.stop()
+        assert len(archive.kept) == 1
+    assert not path.exists()
+    assert _all(database, SeriesRow)[0].state is SeriesState.DELIVERED

@@ -8,17 +8,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydicom.uid import ComprehensiveSRStorage
+from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 from sqlalchemy import select
 
 from ctiqa_node.config import DeliverySection, Destination
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
 from ctiqa_node.db.tables import Delivery, Series, now
-from ctiqa_node.delivery import Courier, drop, end_unknown, retry, settle, stop_couriers
+from ctiqa_node.delivery import Courier, drop, end_unknown, retry, stop_couriers
 from ctiqa_node.dimse.storage_scu import send
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.series import SeriesEvent, apply_event
+from ctiqa_node.settling import settle
 from support.peers import Archive
 from support.rows import add_output, add_series
 from support.slices import KINDS, result_files
@@ -101,6 +102,8 @@ def test_results_are_sent_and_the_series_is_delivered(
     assert delivery.sent_at is not None
     assert len(archive.kept) == 2
     assert archive.callers == ["CTIQA"]
+    # What is sent, and no more: no Comprehensive 3D SR (…88.34) to fall back from, in particular.
+    assert set(archive.proposed) == {ComprehensiveSRStorage, SecondaryCaptureImageStorage}
 
 
 def test_an_archive_that_is_down_costs_nothing_but_time(

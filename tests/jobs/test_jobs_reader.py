@@ -24,6 +24,7 @@ from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.report.content import ReportedClassification, ReportedMeasurement, ReportedModel, ReportStatus
 from ctiqa_node.report.source import plain
+from ctiqa_node.report.verdicts import NotScoredReason
 from ctiqa_node.results import series_result
 from ctiqa_node.spool import Spool
 from ctiqa_node.tasks import Assessing
@@ -85,8 +86,8 @@ class Scripted(Analyst):
                 ),
             ),
             _model("noise_level", [ReportedMeasurement("noise_level", 14.237, "[hnsf'U]")]),
-            _model("snr", reason="no sub-volume of varying tissue in the volume"),
-            _model("tfkt_imported", reason="no slice has 10 cm² of soft tissue (0–100 HU)", weights_sha256="12" * 32),
+            _model("snr", reason="the slices are too small", reason_code=NotScoredReason.SMALL_MATRIX),
+            _model("tfkt_imported", reason="µ ≠ 1", reason_code=NotScoredReason.OTHER, weights_sha256="12" * 32),
         )  # fmt: skip
         progress(1.0)
         return [Assessed(model, 0.1) for model in said]

@@ -152,7 +152,7 @@ def test_a_node_that_runs_and_lives_is_fine_and_tells_its_port(config: Config) -
     [
         ("silent worker", "the worker gives no sign of life"),
         ("silent node", "the node runs but gives no sign of life"),
-        ("failed series", "1 series could not be assessed"),
+        ("failed series", "1 series failed"),
         ("waiting delivery", "pacs: 1 waiting; no answer"),
         ("failed delivery", "pacs: 1 given up"),
         ("full disk", "MiB free: instances are refused with 0xA700"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ctiqa_models import catalog
-from ctiqa_models.api import Assessment, HuVolume, Status
+from ctiqa_models.api import Assessment, HuVolume, ReasonCode, Status
 from ctiqa_models.chest_ctiqa.assess import ChestCtiqa
 from ctiqa_models.chest_ctiqa.calibration import ReaderScore, calibrate
 from ctiqa_models.chest_ctiqa.domain import Domain, Range
@@ -108,17 +108,20 @@ def test_an_abdomen_is_not_scored(untrained: WeightsFile, body: HuVolume) -> Non
 
 
 @pytest.mark.parametrize(
-    ("volume", "reason"),
+    ("volume", "reason", "code"),
     [
-        (HuVolume(np.full((3, 64, 64), -1000, np.float32), (5, 6, 6)), "no body"),
-        (HuVolume(np.full((3, 64, 48), 40, np.float32), (5, 6, 6)), "square"),
-        (HuVolume(np.full((1, 64, 64), 40, np.float32), (5, 6, 6)), "no chest"),
+        (HuVolume(np.full((3, 64, 64), -1000, np.float32), (5, 6, 6)), "no body", ReasonCode.TOO_LITTLE),
+        (HuVolume(np.full((3, 64, 48), 40, np.float32), (5, 6, 6)), "square", ReasonCode.OUT_OF_RANGE),
+        (HuVolume(np.full((1, 64, 64), 40, np.float32), (5, 6, 6)), "no chest", ReasonCode.OTHER_ANATOMY),
     ],
 )
-def test_what_is_no_chest_is_refused_with_its_reason(untrained: WeightsFile, volume: HuVolume, reason: str) -> None:
+def test_what_is_no_chest_is_refused_with_its_reason(
+    untrained: WeightsFile, volume: HuVolume, reason: str, code: ReasonCode
+) -> None:
     found = _assess(ChestCtiqa(untrained, device="cpu"), volume)
     assert found.status is Status.NOT_SCORED
     assert reason in str(found.reason)
+    assert found.reason_code is code
 
 
 def test_the_identity_tells_whose_coefficients_were_used(untrained: WeightsFile, tmp_path: Path) -> None:

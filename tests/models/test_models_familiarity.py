@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctiqa_models import weights
+from ctiqa_models.api import ReasonCode
 from ctiqa_models.familiarity import Familiarity
 
 SEEDS = st.integers(0, 10_000)
@@ -81,6 +82,7 @@ def test_a_feature_that_is_no_number_is_endlessly_far() -> None:
     objection = known.objection(math.inf)
     assert objection is not None
     assert objection.sentence.startswith("to the network it is over a hundred times as unlike")
+    assert objection.code is ReasonCode.UNFAMILIAR
     assert known.objection(0.7) is None
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ctiqa_models import catalog
-from ctiqa_models.api import Assessment, HuVolume, Status
+from ctiqa_models.api import Assessment, HuVolume, ReasonCode, Status
 from ctiqa_models.n2q.assess import N2q
 from ctiqa_models.n2q.network import DOSE_CLASSES
 from ctiqa_models.n2q.scanner import full_dose_mas
@@ -164,6 +164,7 @@ def test_more_noise_than_in_training_is_not_scored(n2q: N2q, patient: _Patient) 
     assert assessment.status is Status.NOT_SCORED
     assert assessment.reason is not None
     assert "the noise in soft tissue is" in assessment.reason
+    assert assessment.reason_code is ReasonCode.OUT_OF_RANGE
 
 
 def test_slices_that_are_not_square_are_not_scored(n2q: N2q, patient: _Patient) -> None:

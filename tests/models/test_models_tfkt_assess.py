@@ -14,7 +14,7 @@ from torch import nn
 
 from ctiqa_models import catalog
 from ctiqa_models.adopting import adopt
-from ctiqa_models.api import Assessment, HuVolume, ModelIdentity, Status
+from ctiqa_models.api import Assessment, HuVolume, ModelIdentity, ReasonCode, Status
 from ctiqa_models.installed import Provenance, find, install
 from ctiqa_models.n2q.body import find_anatomy, measure
 from ctiqa_models.n2q.preprocess import to_matrix
@@ -95,18 +95,21 @@ def test_slices_without_a_body_are_left_out_and_the_reason_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("volume", "network", "words"),
+    ("volume", "network", "code", "words"),
     [
-        (_series(*[_disc(1)] * 4), None, "4 of 4 slices cannot be judged; most often: no body was found in the slice"),
-        (_series(*[np.full((128, 128), np.nan, np.float32)] * 2), None, "no body was found"),
-        (_series(*[_disc(100, 1500.0)] * 2), None, "the soft-tissue share of the body is"),
-        (_series(_disc(100)), NoNumber(), "1 of 1 slices cannot be judged; most often: the network's answer was not"),
-        (HuVolume(_disc(100)[None, ::2], SPACING), None, "the slices measure 384 × 192 mm"),
+        (_series(*[_disc(1)] * 4), None, ReasonCode.TOO_LITTLE, "4 of 4 slices cannot be judged; most often: no body"),
+        (_series(*[np.full((128, 128), np.nan, np.float32)] * 2), None, ReasonCode.TOO_LITTLE, "no body was found"),
+        (_series(*[_disc(100, 1500.0)] * 2), None, ReasonCode.TOO_LITTLE, "the soft-tissue share of the body is"),
+        (_series(_disc(100)), NoNumber(), ReasonCode.NO_NUMBER, "1 of 1 slices cannot be judged; most often: the net"),
+        (HuVolume(_disc(100)[None, ::2], SPACING), None, ReasonCode.OUT_OF_RANGE, "the slices measure 384 × 192 mm"),
     ],
     ids=["air", "not a number", "bone", "no answer", "not square"],
 )
-def test_a_volume_that_cannot_be_judged_is_not_scored(volume: HuVolume, network: nn.Module | None, words: str) -> None:
+def test_a_volume_that_cannot_be_judged_is_not_scored(
+    volume: HuVolume, network: nn.Module | None, code: ReasonCode, words: str
+) -> None:
     assessment = _assess(volume, network)
+    assert assessment.reason_code is code
     assert assessment.status is Status.NOT_SCORED
     assert assessment.reason is not None
     assert words in assessment.reason

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ctiqa_models import catalog
-from ctiqa_models.api import Assessment, HuVolume, Status
+from ctiqa_models.api import Assessment, HuVolume, ReasonCode, Status
 from ctiqa_models.simulation.series import Scan, simulate_series
 from ctiqa_models.tfkt.recipe import read_recipe
 from ctiqa_models.tfkt.release import read_release
@@ -59,3 +59,4 @@ def test_a_small_matrix_is_not_scored_for_enlarged_it_looks_smoothed(tfkt: catal
     assert assessment.status is Status.NOT_SCORED
     assert assessment.reason is not None
     assert "256×256 pixels; with fewer than 320 rows" in assessment.reason
+    assert assessment.reason_code is ReasonCode.SMALL_MATRIX

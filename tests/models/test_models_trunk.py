@@ -17,7 +17,7 @@ import torch
 from pydicom.pixels.processing import apply_rescale
 
 from ctiqa_models import weights
-from ctiqa_models.api import FloatArray
+from ctiqa_models.api import FloatArray, ReasonCode
 from ctiqa_models.composition import COUNT, PARTS, composition
 from ctiqa_models.data.slices import TrainingSlice, write_slice
 from ctiqa_models.n2q.body import find_anatomy
@@ -74,7 +74,9 @@ def test_air_alone_and_water_alone_are_no_trunk(level: float) -> None:
     assert np.isfinite(composition(flat, find_anatomy(flat), FIELD_MM)).all()
     objection = load_trunk().objection(flat, find_anatomy(flat), FIELD_MM)
     assert objection is not None
-    assert objection.feature == ("body" if level < -400 else "trunk")
+    assert (objection.feature, objection.code) == (
+        ("body", ReasonCode.TOO_LITTLE) if level < -400 else ("trunk", ReasonCode.OTHER_ANATOMY)
+    )
 
 
 def test_the_objection_says_how_far_and_what_differs_most(chest: FloatArray) -> None:

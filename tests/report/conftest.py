@@ -20,6 +20,7 @@ from ctiqa_node.report.content import (
     ReportedModel,
     ReportStatus,
 )
+from ctiqa_node.report.verdicts import NotScoredReason
 
 SIDE = 96
 STUDY, SERIES = "1.2.826.0.1.3680043.10.99.1", "1.2.826.0.1.3680043.10.99.1.1"
@@ -114,6 +115,7 @@ def not_scored(name: str = "brisque", reason: str = "the slices are too small") 
         trained_on="LIVE",
         status=ReportStatus.NOT_SCORED,
         reason=reason,
+        reason_code=NotScoredReason.TOO_LITTLE,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pydicom.uid import UID
+from pydicom.uid import UID, Comprehensive3DSRStorage
 
 from ctiqa_node.report.encapsulated_pdf import encapsulated_pdf
 from ctiqa_node.report.key_objects import key_objects
@@ -31,6 +31,7 @@ def test_the_table_of_objects_is_what_is_made(make_report, make_volume):
         "PDF": encapsulated_pdf(report),
         "text report": text_report(report),
     }
+    assert Comprehensive3DSRStorage not in {each.SOPClassUID for each in made.values()}
     rows = {name: tuple(others) for name, *others in ROW.findall(PAGE)}
     assert rows == {
         name: (UID(o.SOPClassUID).name, o.SOPClassUID, o.Modality, str(o.SeriesNumber)) for name, o in made.items()

@@ -48,9 +48,11 @@ def test_the_frames_are_the_notable_slices_the_worst_first(make_report, make_vol
     assert len(result.SourceImageSequence) == 4
 
 
-def test_all_slices_come_in_their_order_and_at_half_the_size(make_report, make_volume):
+def test_all_slices_come_in_their_order_and_at_half_the_size_and_each_is_progress(make_report, make_volume):
     report = replace(make_report(make_volume(3)), map_slices=SliceChoice.ALL)
-    result = _read(quality_map_capture(report))
+    shares = []
+    result = _read(quality_map_capture(report, shares.append))
+    assert shares == pytest.approx([1 / 3, 2 / 3, 1])
     assert result.pixel_array.shape == (3, 512, 512, 3)
     assert list(result.FrameLabelVector) == [f"Slice {number}" for number in range(1, 4)]
 

@@ -10,11 +10,12 @@ from pydicom import dcmread, dcmwrite
 from pydicom.filereader import read_dataset
 
 from ctiqa_node.db.states import OutputKind
+from ctiqa_node.making import MAKERS
 from ctiqa_node.report.canvas import drawable, person_name
+from ctiqa_node.report.content import unheeded
 from ctiqa_node.report.secondary_capture import secondary_capture
 from ctiqa_node.report.structured_report import structured_report
 from ctiqa_node.report.summary_page import summary_page
-from ctiqa_node.tasks import MAKERS
 
 # Character set as declared (None: not at all), the bytes of the name, the name, what the page writes.
 NAMES = {
@@ -62,7 +63,9 @@ def named(request, make_volume, make_report):
 
 def _results(report):
     """All objects that the node makes, but the drawn ones with an empty page, which is quicker."""
-    made = [make(report) for kind, make in MAKERS.items() if kind not in (OutputKind.SUMMARY_PAGE, OutputKind.PDF)]
+    made = [
+        make(report, unheeded) for kind, make in MAKERS.items() if kind not in (OutputKind.SUMMARY_PAGE, OutputKind.PDF)
+    ]
     return [secondary_capture(report, np.zeros((8, 8, 3), dtype=np.uint8)), *(m for m in made if m is not None)]
 
 

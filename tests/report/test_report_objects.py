@@ -14,12 +14,15 @@ from pydicom.dataset import Dataset
 from test_report_names import NAMES, header_in
 
 from ctiqa_node.ct.volume import Finding, FindingCode
+from ctiqa_node.report.content import Predecessor, SliceChoice
 from ctiqa_node.report.encapsulated_pdf import encapsulated_pdf
 from ctiqa_node.report.key_objects import key_objects
 from ctiqa_node.report.parametric_map import parametric_map
 from ctiqa_node.report.quality_maps import quality_map_capture
+from ctiqa_node.report.structured_report import structured_report
 from ctiqa_node.report.text_report import text_report
 from ctiqa_node.report.uids import is_own_result
+from support.rows import SOP_CLASSES
 
 # Each maker with its IOD as dciodvfy names it, its series number, and its modality.
 MAKERS = {
@@ -29,6 +32,7 @@ MAKERS = {
     encapsulated_pdf: ("EncapsulatedPDF", 9906, "DOC"),
     text_report: ("EnhancedSR", 9907, "SR"),
 }
+LAST = tuple(Predecessor(sop_class, f"2.25.47{place}") for place, sop_class in enumerate(SOP_CLASSES.values()))
 NUMBERED = ("quality_maps", "parametric_map", "key_objects", "pdf", "text_report")
 LONG_NAME = "Wolfeschlegelsteinhausenbergerdorff^Hubert Blaine^Alex^Prof. Dr."  # 64 characters: no more are allowed
 
@@ -50,7 +54,7 @@ def _cases(report, make_volume, make_report, make_header):
     odd = replace(report.models[0], name="n2q_imported", summary="Ω & <i>" * 200, trained_on="x" * 3000)
     long = make_volume(6, _long_name(make_header), findings=findings)
     return {
-        "twelve slices, one model not scored": make_report(make_volume(12)),
+        "twelve slices, one model not scored": replace(make_report(make_volume(12)), revision=2, predecessors=LAST),
         "empty header": make_report(make_volume(2, Dataset())),
         "long words": replace(report, volume=long, models=(odd, *report.models[1:])),
         "enhanced": make_report(make_volume(2, enhanced=True)),
@@ -159,3 +163,9 @@ def test_a_model_that_left_out_every_slice_gives_no_maps(report):
 def test_maps_of_another_series_length_do_no_harm(report):
     short = replace(report.models[0], maps=np.full((2, 24, 24), 128, dtype=np.uint8))
     assert dcmread(BytesIO(_bytes(parametric_map(replace(report, models=(short,)))))).pixel_array.shape[0] == 6
+
+
+def test_a_report_of_all_slices_tells_its_progress_group_by_group(report):
+    shares = []
+    structured_report(replace(report, slice_groups=SliceChoice.ALL), shares.append)
+    assert shares == pytest.approx([place / 7 for place in range(1, 7)])

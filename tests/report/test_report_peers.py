@@ -13,10 +13,14 @@ from pydicom.dataset import Dataset
 from test_report_names import NAMES, header_in
 
 from ctiqa_node.ct.volume import Finding, FindingCode
-from ctiqa_node.report.content import PredecessorDocument, ReportedClassification, SliceChoice
+from ctiqa_node.report.content import Predecessor, ReportedClassification, SliceChoice
 from ctiqa_node.report.secondary_capture import secondary_capture
 from ctiqa_node.report.structured_report import structured_report
 
+LAST = (
+    Predecessor("1.2.840.10008.5.1.4.1.1.88.33", "2.25.4711"),
+    Predecessor("1.2.840.10008.5.1.4.1.1.7", "2.25.4712"),
+)
 pytestmark = pytest.mark.peers
 
 
@@ -38,7 +42,7 @@ def _cases(report, make_volume, make_report):
             report,
             models=(eloquent, *report.models[1:]),
             revision=2,
-            predecessor=PredecessorDocument("1.2.840.10008.5.1.4.1.1.88.33", "2.25.4711"),
+            predecessors=LAST,
             slice_groups=SliceChoice.ALL,
         ),
         "full": replace(report, volume=make_volume(findings=findings)),

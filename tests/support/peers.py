@@ -91,6 +91,8 @@ class Archive:
         self.kept_syntaxes: list[str] = []
         self.requests: list[str] = []
         self.callers: list[str] = []
+        self.proposed: list[str] = []
+        """The SOP Classes of the Presentation Contexts that were proposed to it."""
         self.may_answer = threading.Event()
         self.may_answer.set()
         self._ae = AE(ae_title=ae_title)
@@ -122,6 +124,7 @@ class Archive:
 
     def _established(self, event: evt.Event) -> None:
         self.callers.append(str(event.assoc.requestor.ae_title))
+        self.proposed += [str(context.abstract_syntax) for context in event.assoc.requestor.requested_contexts]
 
     def _store(self, event: evt.Event) -> int:
         sop_class = str(event.request.AffectedSOPClassUID)

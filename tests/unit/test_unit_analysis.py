@@ -16,6 +16,7 @@ from ctiqa_node.analysis import Analyst
 from ctiqa_node.ct.loader import load_series
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.ct.writer import write_series
+from ctiqa_node.report.verdicts import NotScoredReason
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def test_a_weights_file_with_a_wrong_hash_is_named_and_the_other_models_go_on(
     assert noise.model.status == "scored"
     assert n2q.model.status == "not_scored"
     assert n2q.model.reason == "its weights are missing or not the released ones; the node's log tells more"
+    assert n2q.model.reason_code is NotScoredReason.NO_WEIGHTS
     logged = "".join(capsys.readouterr()) + caplog.text  # whichever an earlier test has set up
     assert released.sha256 in logged
     assert sha256_of(damaged) in logged
@@ -95,3 +97,4 @@ def test_a_value_that_is_no_number_is_not_scored_and_the_other_models_go_on(
     assert noise.model.status == "scored"
     assert (confused.model.status, confused.model.measurements) == ("not_scored", ())
     assert confused.model.reason == "it gave nan for confused, which is no number"
+    assert confused.model.reason_code is NotScoredReason.NO_NUMBER

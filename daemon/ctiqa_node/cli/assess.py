@@ -107,4 +107,6 @@ def _show_values(number: int, series: OfflineSeries) -> None:
         console.say(f"  {finding}")
     if series.folder is not None:
         console.say(f"  Written to {series.folder}")
+    for kind, reason in series.not_made.items():
+        console.say(f"  {kind} could not be made: {reason}")
     out.print()

@@ -22,12 +22,14 @@ from ctiqa_node.db.states import OutputKind
 from ctiqa_node.db.tables import now
 from ctiqa_node.errors import Rejected, RetryLater
 from ctiqa_node.folders import SeriesFiles
+from ctiqa_node.making import MadeOutput, make_output
 from ctiqa_node.report.agreement import window_agreement
 from ctiqa_node.report.completeness import completeness
+from ctiqa_node.report.content import unheeded
 from ctiqa_node.report.text import as_text
 from ctiqa_node.results import ClassificationResult, MeasurementResult, ModelResult, SliceResult, notable_of
 from ctiqa_node.state import StateFolder
-from ctiqa_node.tasks import make_outputs, make_report
+from ctiqa_node.tasks import make_report
 
 
 class Offline:
@@ -86,17 +88,27 @@ class Offline:
     def _write(
         self, result: OfflineSeries, folder: Path, volume: CtVolume, assessed: Sequence[Assessed], at: datetime
     ) -> OfflineSeries:
-        result = result.model_copy(update={"folder": str(folder)})
+        result = result.model_copy(update={"folder": str(folder), "not_made": {}})
         folder.mkdir(parents=True, exist_ok=True)
-        for made in make_outputs(make_report(volume, assessed, 1, at, self._config)):
-            if made.kind is OutputKind.STRUCTURED_REPORT:
-                (folder / "report.dcm").write_bytes(made.content)
-                (folder / "report.txt").write_text(as_text(made.dataset), encoding="utf-8")
-            else:
-                (folder / "summary.dcm").write_bytes(made.content)
-                imsave(folder / "summary.png", made.dataset.pixel_array)
+        report = make_report(volume, assessed, 1, at, self._config)
+        for kind in (OutputKind.STRUCTURED_REPORT, OutputKind.SUMMARY_PAGE):
+            made = make_output(report, kind, unheeded)
+            if isinstance(made, MadeOutput):
+                _write_output(made, folder)
+            elif made is not None:
+                result.not_made[kind.value] = made.reason
         (folder / "results.json").write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
         return result
+
+
+def _write_output(made: MadeOutput, folder: Path) -> None:
+    """The object, and the same as a person can read it without a viewer."""
+    if made.kind is OutputKind.STRUCTURED_REPORT:
+        (folder / "report.dcm").write_bytes(made.content)
+        (folder / "report.txt").write_text(as_text(made.dataset), encoding="utf-8")
+    else:
+        (folder / "summary.dcm").write_bytes(made.content)
+        imsave(folder / "summary.png", made.dataset.pixel_array)
 
 
 def _described(series: SeriesFiles, state: OfflineState, reason: str | None = None) -> OfflineSeries:
@@ -124,6 +136,7 @@ def _model(item: Assessed, volume: CtVolume, device: str, at: datetime) -> Model
         summary=model.summary,
         status=model.status.value,
         reason=model.reason,
+        reason_code=None if model.reason_code is None else model.reason_code.value,
         device=device,
         seconds=item.seconds,
         assessed_at=at,

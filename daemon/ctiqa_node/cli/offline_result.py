@@ -32,6 +32,8 @@ class OfflineSeries(BaseModel):
     models: list[ModelResult] = []
     folder: str | None = None
     """Where its results were written."""
+    not_made: dict[str, str] = {}
+    """The result objects that could not be made, and why."""
 
     @property
     def has_values(self) -> bool:

@@ -103,7 +103,7 @@ def _list(found: list[SeriesResult]) -> None:
             each.description or each.series_instance_uid,
             each.instances,
             each.state,
-            console.values_in_short(each.models) or each.reason,
+            (each.state != SeriesState.FAILED and console.values_in_short(each.models)) or each.reason,
         )
     console.out().print(table if found else "No series.")
 
@@ -136,6 +136,7 @@ def series_header(series: SeriesResult) -> Table:
     outputs = [
         f"{output.kind} {output.sop_instance_uid}"
         + "".join(f"; {name}: {state}" for name, state in output.deliveries.items())
+        + (f"; removed here {console.when(output.removed_at)} UTC" if output.removed_at else "")
         for output in series.outputs
     ]
     return console.facts(
@@ -152,6 +153,7 @@ def series_header(series: SeriesResult) -> Table:
         ("Window", "does not fit the kernel" if series.window_agreement == "mismatch" else None),
         *(("Noticed", finding.sentence) for finding in series.findings),
         *(("Object", output) for output in outputs),
+        *(("Not made", f"{unmade.kind}: {unmade.reason}") for unmade in series.not_made),
     )
 
 

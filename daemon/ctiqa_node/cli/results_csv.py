@@ -32,8 +32,8 @@ def as_csv(found: Sequence[SeriesResult]) -> str:
     """All values of some series, with a heading.
 
     `kind` says what a line is: series (of one that has no values), measurement, slice, class, not_scored,
-    unscored_slice, finding, notable_slice or output. A cell that would be a formula in a spreadsheet starts with an
-    apostrophe.
+    unscored_slice, finding, notable_slice, output or not_made. A cell that would be a formula in a spreadsheet starts
+    with an apostrophe.
     """
     text = StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="")
@@ -61,9 +61,12 @@ def _lines(series: SeriesResult) -> Iterator[_Line]:
         yield {"kind": "notable_slice", "name": n.role, "value": n.rank, "label": n.ranked_by,
                "slice_index": n.slice_index, "text": n.sentence}  # fmt: skip
     for output in series.outputs:
-        sent = "; ".join(f"{name}: {state}" for name, state in output.deliveries.items())
+        told = [f"{name}: {state}" for name, state in output.deliveries.items()]
+        told += [f"removed here {output.removed_at:%Y-%m-%d %H:%M:%S} UTC"] if output.removed_at else []
         yield {"kind": "output", "name": output.kind, "label": output.sop_class_uid,
-               "sop_instance_uid": output.sop_instance_uid, "text": sent}  # fmt: skip
+               "sop_instance_uid": output.sop_instance_uid, "text": "; ".join(told)}  # fmt: skip
+    for unmade in series.not_made:
+        yield {"kind": "not_made", "name": unmade.kind, "text": unmade.reason}
 
 
 def _values(model: ModelResult) -> Iterator[_Line]:

@@ -67,13 +67,22 @@ def _facts(found: NodeStatus) -> RenderableType:
         ("Worker", _worker(found)),
         ("Queue", f"{found.queue_depth} waiting" + (f", the oldest queued {console.age(oldest)}" if oldest else "")),
         ("Series", ", ".join(f"{count} {state}" for state, count in sorted(found.series.items())) or "none yet"),
+        ("Not made", ", ".join(f"{kind} of {count} series" for kind, count in found.not_made.items()) or None),
         ("Associations", f"{len(found.associations)} open"),
+        ("Results", _outputs(found)),
         (
             "Disk",
             found.disk_free_mib and f"{found.disk_free_mib} MiB free, {found.disk_min_free_mib} MiB are kept free",
         ),
         ("State folder", found.state_dir),
     )
+
+
+def _outputs(found: NodeStatus) -> str:
+    days = found.outputs_keep_days
+    how_long = "for ever" if days is None else f"for {days:g} days after the last delivery"
+    removed = f"; {found.outputs_removed} removed" if found.outputs_removed else ""
+    return f"{console.counted(found.outputs_kept, 'object')} kept, {how_long}{removed}"
 
 
 def _worker(found: NodeStatus) -> str:

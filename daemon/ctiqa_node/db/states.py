@@ -49,6 +49,15 @@ class JobState(StrEnum):
     DROPPED = "dropped"
 
 
+class OutputState(StrEnum):
+    """Whether the file of an output is there."""
+
+    KEPT = "kept"
+    REMOVING = "removing"
+    """It is to go, and may have gone already."""
+    REMOVED = "removed"
+
+
 class DeliveryState(StrEnum):
     """Where the sending of one object to one destination stands."""
 

@@ -9,7 +9,15 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from ctiqa_node.db.states import AssociationOutcome, DeliveryState, InstanceState, JobState, OutputKind, SeriesState
+from ctiqa_node.db.states import (
+    AssociationOutcome,
+    DeliveryState,
+    InstanceState,
+    JobState,
+    OutputKind,
+    OutputState,
+    SeriesState,
+)
 
 
 def now() -> datetime:
@@ -52,6 +60,7 @@ class Base(DeclarativeBase):
         JobState: _words(JobState),
         DeliveryState: _words(DeliveryState),
         OutputKind: _words(OutputKind),
+        OutputState: _words(OutputState),
         SeriesState: _words(SeriesState),
     }
 
@@ -100,6 +109,7 @@ class Series(Base):
     jobs: Mapped[list[Job]] = relationship(back_populates="series", order_by="Job.id")
     assessments: Mapped[list[AssessmentRow]] = relationship(back_populates="series", order_by="AssessmentRow.id")
     outputs: Mapped[list[Output]] = relationship(back_populates="series", order_by="Output.id")
+    unmade: Mapped[list[UnmadeOutput]] = relationship(back_populates="series", order_by="UnmadeOutput.id")
     volumes: Mapped[list[AssessedVolume]] = relationship(back_populates="series", order_by="AssessedVolume.id")
 
 
@@ -211,6 +221,8 @@ class AssessmentRow(Base):
     """What the model computes, in one sentence."""
     status: Mapped[str]
     reason: Mapped[str | None]
+    reason_code: Mapped[str | None]
+    """The class of the reason, for programs."""
     unscored_slices: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)
     """Why slices were left out: index along z → reason."""
     device: Mapped[str]
@@ -270,9 +282,27 @@ class Output(Base):
     path: Mapped[str]
     sha256: Mapped[str]
     made_at: Mapped[datetime]
+    state: Mapped[OutputState] = mapped_column(default=OutputState.KEPT, server_default="kept", index=True)
+    removed_at: Mapped[datetime | None]
 
     series: Mapped[Series] = relationship(back_populates="outputs")
     deliveries: Mapped[list[Delivery]] = relationship(back_populates="output", order_by="Delivery.id")
+
+
+class UnmadeOutput(Base):
+    """One DICOM object that could not be made, and why. Without a reason it is being made just now."""
+
+    __tablename__ = "unmade_outputs"
+    __table_args__ = (UniqueConstraint("series_id", "revision", "kind"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), index=True)
+    revision: Mapped[int]
+    kind: Mapped[OutputKind]
+    reason: Mapped[str | None]
+    at: Mapped[datetime]
+
+    series: Mapped[Series] = relationship(back_populates="unmade")
 
 
 class Delivery(Base):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.states import JobState, SeriesState
-from ctiqa_node.db.tables import Job, Series, now
+from ctiqa_node.db.tables import Job, Series, UnmadeOutput, now
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.series import SeriesEvent, apply_event
 
@@ -69,8 +69,16 @@ def finish(job: Job) -> None:
     job.state, job.finished_at, job.progress, job.error = JobState.DONE, now(), 1.0, None
 
 
-def give_back(session: Session, job: Job, error: str, max_attempts: int) -> None:
-    """A try failed, or was interrupted: try again later, or after `max_attempts` tries give the series up."""
+def give_back(session: Session, job: Job, error: str, max_attempts: int, *, fatal: bool = False) -> None:
+    """A try failed, or was interrupted: try again later, or after `max_attempts` tries give the series up.
+
+    `fatal`: it cost the worker its life, and so may the object that it was making; that one is not made again.
+    """
+    for unmade in session.scalars(select(UnmadeOutput).where(*_same_revision(job), UnmadeOutput.reason.is_(None))):
+        if fatal:
+            unmade.reason = error
+        else:
+            session.delete(unmade)
     if not is_current(job):
         _end(job, JobState.SUPERSEDED, error)
     elif job.attempts >= max_attempts:
@@ -118,6 +126,7 @@ def retry(session: Session, job: Job) -> None:
         )
     if job.revision != job.series.revision:
         raise CtiqaError(f"Job {job.id} is of revision {job.revision} of its series; retry the job of the newer one.")
+    session.execute(delete(UnmadeOutput).where(*_same_revision(job)))
     job.state, job.worker, job.attempts, job.finished_at, job.not_before = JobState.TODO, None, 0, None, now()
     apply_event(session, job.series, SeriesEvent.RETRY)
 
@@ -138,6 +147,10 @@ def drop(session: Session, job: Job) -> None:
 
 def _is_the_failure_of(series: Series, job: Job) -> bool:
     return series.state is SeriesState.FAILED and series.revision == job.revision
+
+
+def _same_revision(job: Job) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return UnmadeOutput.series_id == job.series_id, UnmadeOutput.revision == job.revision
 
 
 def _end(job: Job, state: JobState, error: str) -> None:

@@ -84,6 +84,8 @@ def other_lines() -> Iterator[CodeLine]:
         (text, table.MODEL, "name, version, weights, what it computes, what it was trained on"),
         (text, table.WRITTEN_BY, "software, AE title, time, revision"),
         *((maps, table.map_code(name), "the quantity of the values") for name in ("n2q", "n2q_imported")),
+        ("images", table.REPLACED_RESULT, "purpose of the reference to the object of the revision before"),
+        ("documents", Code("121360", "DCM", "Replaced report"), "the same"),
         ("key objects", Code("113000", "DCM", "Of Interest"), "the title"),
         ("key objects", Code("113012", "DCM", "Key Object Description"), "why these slices, with their values"),
     ):

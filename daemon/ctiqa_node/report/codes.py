@@ -80,8 +80,11 @@ SCORED = private_code("scored", "Scored")
 NOT_SCORED = private_code("not-scored", "Not scored")
 REASON = Code("410666004", "SCT", "Reason")
 NOT_SCORED_REASONS = {
-    NotScoredReason.OUT_OF_DOMAIN: private_code("out-of-domain", "Unlike what the model was trained on"),
     NotScoredReason.TOO_LITTLE: private_code("too-little", "Too little in the images to judge"),
+    NotScoredReason.SMALL_MATRIX: private_code("small-matrix", "Too few pixels in the slices"),
+    NotScoredReason.OUT_OF_RANGE: private_code("out-of-range", "Beyond the range of the model's training"),
+    NotScoredReason.OTHER_ANATOMY: private_code("other-anatomy", "Not the anatomy that the model was trained on"),
+    NotScoredReason.UNFAMILIAR: private_code("unfamiliar", "Unlike the images that the model was trained on"),
     NotScoredReason.NO_WEIGHTS: private_code("no-weights", "Weights of the model not available"),
     NotScoredReason.NO_NUMBER: private_code("no-number", "The model's answer was not a number"),
     NotScoredReason.OTHER: private_code("other-reason", "Another reason, told in words"),
@@ -117,6 +120,8 @@ REMARK = private_code("remark", "Remark")
 MODELS = private_code("models", "Models")
 MODEL = private_code("model", "Model")
 WRITTEN_BY = private_code("written-by", "Written by")
+
+REPLACED_RESULT = private_code("replaced-result", "Earlier result, which this one replaces")
 
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 COMMENT = Code("121106", "DCM", "Comment")

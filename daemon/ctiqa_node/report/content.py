@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -11,8 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ctiqa_node.ct.volume import CtVolume
+from ctiqa_node.report.verdicts import NotScoredReason
 
 ByteArray = npt.NDArray[np.uint8]
+Progress = Callable[[float], None]
+"""Called with the share of an object that is made, 0–1; at least every few seconds by what may take longer."""
+
+
+def unheeded(share: float) -> None:
+    """A progress that nobody looks at."""
+    del share
+
 
 STRUCTURED_REPORT_SERIES_NUMBER = 9901
 SECONDARY_CAPTURE_SERIES_NUMBER = 9902
@@ -70,7 +80,7 @@ class ReportedModel:
 
     `maps` are uint8 [z, h, w], 0 the worst and 255 the best quality, each over the full extent of its slice.
     `unscored_slices` gives the reason for each slice that the numbers leave out. A model that is NOT_SCORED has a
-    reason and nothing else.
+    reason, in words and as a code, and nothing else.
     """
 
     name: str
@@ -84,6 +94,7 @@ class ReportedModel:
     classifications: tuple[ReportedClassification, ...] = ()
     maps: ByteArray | None = None
     unscored_slices: dict[int, str] = field(default_factory=dict)
+    reason_code: NotScoredReason | None = None
 
     @property
     def series_measurements(self) -> tuple[ReportedMeasurement, ...]:
@@ -105,8 +116,8 @@ class DeviceInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class PredecessorDocument:
-    """The structured report of the series' last revision, which this one stands in place of (PS3.3 C.17.2.3)."""
+class Predecessor:
+    """An object of the series' last revision that has one of its kind, which the new one stands in place of."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -116,10 +127,11 @@ class PredecessorDocument:
 class Report:
     """One assessment of one series, ready to be written down.
 
-    `revision` counts from 1 and grows when late slices made the series be assessed again. `assessed_at` is an aware
-    time; it is the only time in the result objects, so that the same report gives the same objects. `predecessor` is
-    None for the first report of a series. `slice_groups` are the slices with a measurement group of their own in the
-    structured report, `map_slices` those of which the quality maps are drawn.
+    `revision` counts from 1 and grows when late slices, or other models, made the series be assessed again.
+    `assessed_at` is an aware time; it is the only time in the result objects, so that the same report gives the same
+    objects. `predecessors` has at most one object of each SOP Class, and none for the first report of a series.
+    `slice_groups` are the slices with a measurement group of their own in the structured report, `map_slices` those of
+    which the quality maps are drawn.
     """
 
     volume: CtVolume
@@ -136,7 +148,7 @@ class Report:
     text_report_series_number: int = TEXT_REPORT_SERIES_NUMBER
     slice_groups: SliceChoice = SliceChoice.NOTABLE
     map_slices: SliceChoice = SliceChoice.NOTABLE
-    predecessor: PredecessorDocument | None = None
+    predecessors: tuple[Predecessor, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no result object could be made from."""
@@ -157,6 +169,10 @@ class Report:
             if values:
                 return values
         return {}
+
+    def predecessor_of(self, sop_class_uid: str) -> Predecessor | None:
+        """The object that the new one of a SOP Class replaces; None for the first one. Each kind has its own class."""
+        return next((each for each in self.predecessors if each.sop_class_uid == sop_class_uid), None)
 
     @property
     def maps(self) -> tuple[ReportedModel, ByteArray] | None:

@@ -10,6 +10,7 @@ from ctiqa_node.report.content import Report
 from ctiqa_node.report.image_library import distinct_instances
 from ctiqa_node.report.objects import add_file_meta, code_item, identified, our_coding_scheme
 from ctiqa_node.report.pdf_document import pdf_document
+from ctiqa_node.report.predecessors import name_replaced_document
 from ctiqa_node.report.source import dress
 from ctiqa_node.report.uids import ResultKind
 
@@ -32,6 +33,7 @@ def encapsulated_pdf(report: Report) -> Dataset:
     result.CodingSchemeIdentificationSequence = [our_coding_scheme()]
     result.VerificationFlag = "UNVERIFIED"
     result.SourceInstanceSequence = _sources(report)
+    name_replaced_document(result, report)
     result.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document = pdf_document(report)
     result.EncapsulatedDocument = document + b"\0" * (len(document) % 2)

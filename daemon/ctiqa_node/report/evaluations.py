@@ -25,7 +25,7 @@ from ctiqa_node.report.source import plain
 from ctiqa_node.report.verdicts import (
     LDCTIQA_SCORES,
     CompletenessVerdict,
-    not_scored_reason,
+    NotScoredReason,
     quality_category,
 )
 
@@ -82,7 +82,7 @@ def _scoring_status(model: ReportedModel) -> CodeContentItem:
     if model.status is ReportStatus.SCORED:
         return _code(table.SCORING_STATUS, table.SCORED, *_whole_algorithm(model))
     sentence = model.reason or "no reason given"
-    reason = table.NOT_SCORED_REASONS[not_scored_reason(sentence)]
+    reason = table.NOT_SCORED_REASONS[model.reason_code or NotScoredReason.OTHER]
     coded = CodeContentItem(name=table.REASON, value=reason, relationship_type=_PROPERTY)
     return _code(
         table.SCORING_STATUS, table.NOT_SCORED, *_whole_algorithm(model), coded, _text(table.COMMENT, sentence)

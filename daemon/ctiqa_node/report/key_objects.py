@@ -5,7 +5,7 @@ from __future__ import annotations
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 
 from ctiqa_node.ct.volume import SliceSource
 from ctiqa_node.report.codes import NOT_FOR_DIAGNOSIS, quantity, value_text
@@ -49,13 +49,16 @@ def key_objects(report: Report) -> Dataset | None:
 
 
 def description(report: Report, worst: list[NotableSlice]) -> str:
-    """Why these slices were chosen, with their values, in ASCII."""
+    """Why these slices were chosen, with their values, in ASCII; and what it replaces, for which KO has no place."""
     named = ", ".join(_with_value(report, notable) for notable in worst)
     title = quantity(worst[0].ranked_by or "").title
+    last = report.predecessor_of(KeyObjectSelectionDocumentStorage)
+    instead = "" if last is None else f" In place of {last.sop_instance_uid}."
     count = "slice" if len(worst) == 1 else f"{len(worst)} slices"
     return plain(
         f"The worst {count} of {len(report.volume.sources)} by {title}, the worst first: {named}. "
-        f"A ranking within this series, not a finding. Assessed by {models_sentence(report)}. {NOT_FOR_DIAGNOSIS}"
+        f"A ranking within this series, not a finding. Assessed by {models_sentence(report)}."
+        f"{instead} {NOT_FOR_DIAGNOSIS}"
     )
 
 

@@ -164,14 +164,23 @@ def plotted(report: Report) -> list[str]:
 
 def model_lines(report: Report) -> list[str]:
     """Name, version, beginning of the weights' hash, what each model computes, and what its weights were trained on."""
-    return [_model_line(model) for model in report.models]
+    return [_model_line(model, f"weights {(model.weights_sha256 or '')[:_SHORT_HASH]}") for model in report.models]
 
 
-def _model_line(model: ReportedModel) -> str:
-    text = f"{table.model_title(model.name)} {model.version}"
+def whole_model_lines(report: Report) -> list[str]:
+    """The same with the whole hash."""
+    return [_model_line(model, f"weights SHA-256 {model.weights_sha256}") for model in report.models]
+
+
+def model_name(model: ReportedModel) -> str:
+    """A model's title and version."""
+    return f"{table.model_title(model.name)} {model.version}"
+
+
+def _model_line(model: ReportedModel, weights: str) -> str:
     if model.weights_sha256 is None:
-        return f"{text}: {model.summary}"
-    return f"{text} (weights {model.weights_sha256[:_SHORT_HASH]}): {model.summary} Trained on {model.trained_on}."
+        return f"{model_name(model)}: {model.summary}"
+    return f"{model_name(model)} ({weights}): {model.summary} Trained on {model.trained_on.rstrip('.')}."
 
 
 def remark_lines(report: Report) -> list[str]:

@@ -14,6 +14,7 @@ from ctiqa_node.report.codes import NOT_FOR_DIAGNOSIS, map_code, model_title, un
 from ctiqa_node.report.content import Report, ReportedModel
 from ctiqa_node.report.map_frame import MappedSlice, mapped_slices, resampled
 from ctiqa_node.report.objects import instance_uid, our_coding_scheme, refer_to_slices, series_uid
+from ctiqa_node.report.predecessors import name_replaced_image
 from ctiqa_node.report.series_header import attribute
 from ctiqa_node.report.source import dress, patient_and_study, plain, source_uid
 from ctiqa_node.report.uids import DEVICE_MODEL, ResultKind, derived_uid
@@ -67,6 +68,7 @@ def parametric_map(report: Report) -> Dataset | None:
     result.PixelPaddingValue = NO_VALUE
     result.Laterality = ""  # type 2C: a CT series is of neither side
     _refer(result, report)
+    name_replaced_image(result, report)
     _fix_dimension_uid(result)
     return result
 

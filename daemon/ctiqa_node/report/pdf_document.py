@@ -20,7 +20,15 @@ from ctiqa_node.report import codes as table
 from ctiqa_node.report.agreement import window_agreement
 from ctiqa_node.report.canvas import Weight, drawable, font, person_name
 from ctiqa_node.report.content import Report, ReportedModel, ReportStatus
-from ctiqa_node.report.page_text import decisions, footer, headline, remark_lines, value_in_words
+from ctiqa_node.report.page_text import (
+    decisions,
+    footer,
+    headline,
+    model_name,
+    remark_lines,
+    value_in_words,
+    whole_model_lines,
+)
 from ctiqa_node.report.series_header import acquisition_line, patient_line, series_line, study_line
 from ctiqa_node.report.source import patient_and_study
 from ctiqa_node.report.summary_page import summary_page
@@ -114,7 +122,7 @@ def _sections(report: Report) -> Iterator[tuple[str, list[Flowable]]]:
     if missing:
         yield "Not scored", [_table(("Model", "Reason"), missing, (46, 128))]
     yield "Remarks", [_paragraph(line, _ENTRY) for line in _remarks(report)]
-    yield "Models", [_paragraph(_model_line(model), _ENTRY) for model in report.models] or [_paragraph("none", _TEXT)]
+    yield "Models", [_paragraph(line, _ENTRY) for line in whole_model_lines(report)] or [_paragraph("none", _TEXT)]
     tables = list(_slice_tables(report))
     if tables:
         yield "Values by slice", tables
@@ -124,34 +132,24 @@ def _value_rows(report: Report) -> Iterator[tuple[str, ...]]:
     for model in report.scored:
         for m in model.series_measurements:
             entry = table.quantity(m.name)
-            yield entry.title, value_in_words(m), entry.reading, _name(model)
+            yield entry.title, value_in_words(m), entry.reading, model_name(model)
 
 
 def _class_rows(model: ReportedModel) -> Iterator[tuple[str, ...]]:
     for c in (c for _, classes in decisions(model) for c in classes):
-        yield table.evaluation_title(c.name), c.label, f"{100 * c.probability:.1f} %", _name(model)
+        yield table.evaluation_title(c.name), c.label, f"{100 * c.probability:.1f} %", model_name(model)
 
 
 def _missing_rows(report: Report) -> Iterator[tuple[str, ...]]:
     for model in report.models:
         if model.status is ReportStatus.NOT_SCORED:
-            yield _name(model), model.reason or "no reason given"
+            yield model_name(model), model.reason or "no reason given"
 
 
 def _remarks(report: Report) -> list[str]:
     agreement = window_agreement(report)
     against_tags = [] if agreement is None else [f"Window class and tags: {agreement.word}; {agreement.sentence}."]
     return [*against_tags, *remark_lines(report)]
-
-
-def _model_line(model: ReportedModel) -> str:
-    weights = f" Weights SHA-256 {model.weights_sha256}." if model.weights_sha256 else ""
-    trained = f" Trained on {model.trained_on}." if model.weights_sha256 else ""
-    return f"{_name(model)}: {model.summary}{trained}{weights}"
-
-
-def _name(model: ReportedModel) -> str:
-    return f"{table.model_title(model.name)} {model.version}"
 
 
 def _slice_tables(report: Report) -> Iterator[Flowable]:

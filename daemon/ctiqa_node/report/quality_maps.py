@@ -12,10 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from ctiqa_node.report.codes import model_title
-from ctiqa_node.report.content import Report, ReportedModel, SliceChoice
+from ctiqa_node.report.content import Progress, Report, ReportedModel, SliceChoice, unheeded
 from ctiqa_node.report.map_frame import MappedSlice, draw_map_frame, mapped_slices
 from ctiqa_node.report.notable import shown_slices
 from ctiqa_node.report.objects import add_file_meta, identified, refer_to_slices
+from ctiqa_node.report.predecessors import name_replaced_image
 from ctiqa_node.report.secondary_capture import describe_capture, describe_pixels
 from ctiqa_node.report.source import dress, plain
 from ctiqa_node.report.uids import ResultKind
@@ -23,7 +24,7 @@ from ctiqa_node.report.uids import ResultKind
 SERIES_DESCRIPTION = "CT image quality: maps"
 
 
-def quality_map_capture(report: Report) -> Dataset | None:
+def quality_map_capture(report: Report, progress: Progress = unheeded) -> Dataset | None:
     """Draw the quality maps over their slices, one frame a slice, with file meta information.
 
     As `report.map_slices` says, the worst slices, the worst first, and the best, 1024 × 1024 pixels each; or every
@@ -35,12 +36,16 @@ def quality_map_capture(report: Report) -> Dataset | None:
     chosen = mapped_slices(report) if of_all else list(_notable_mapped(report))
     if not chosen:
         return None
-    drawn = (draw_map_frame(report, mapped) for mapped in chosen)
-    frames = [_halved(frame) if of_all else frame for frame in drawn]
+    frames = []
+    for mapped in chosen:
+        frame = draw_map_frame(report, mapped)
+        frames.append(_halved(frame) if of_all else frame)
+        progress(len(frames) / len(chosen))
     result = identified(report, ResultKind.QUALITY_MAPS, MultiFrameTrueColorSecondaryCaptureImageStorage, "OT")
     dress(result, report, ResultKind.QUALITY_MAPS, SERIES_DESCRIPTION, report.quality_maps_series_number)
     describe_capture(result, _derivation(chosen[0].model))
     refer_to_slices(result, report, [mapped.slice_index for mapped in chosen])
+    name_replaced_image(result, report)
     _set_frames(result, frames, chosen)
     add_file_meta(result)
     return result

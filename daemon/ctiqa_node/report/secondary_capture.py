@@ -11,6 +11,7 @@ from ctiqa_node.report.codes import NOT_FOR_DIAGNOSIS
 from ctiqa_node.report.content import Report
 from ctiqa_node.report.notable import shown_slices
 from ctiqa_node.report.objects import add_file_meta, identified, models_sentence, refer_to_slices
+from ctiqa_node.report.predecessors import name_replaced_image
 from ctiqa_node.report.source import dress
 from ctiqa_node.report.uids import ResultKind
 
@@ -31,6 +32,7 @@ def secondary_capture(report: Report, page: npt.NDArray[np.uint8]) -> Dataset:
     dress(result, report, ResultKind.SECONDARY_CAPTURE, SERIES_DESCRIPTION, report.secondary_capture_series_number)
     describe_capture(result, f"Summary page of image quality by {models_sentence(report)}")
     refer_to_slices(result, report, [shown.slice_index for shown in shown_slices(report)])
+    name_replaced_image(result, report)
     _set_pixels(result, page)
     add_file_meta(result)
     return result

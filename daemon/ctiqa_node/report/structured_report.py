@@ -13,11 +13,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from ctiqa_node.report.content import PredecessorDocument, Report
+from ctiqa_node.report.content import Progress, Report, unheeded
 from ctiqa_node.report.image_library import image_library
 from ctiqa_node.report.measurement_groups import series_group, slice_group
 from ctiqa_node.report.notable import grouped_slices
 from ctiqa_node.report.objects import device_observer, evidence, our_coding_scheme
+from ctiqa_node.report.predecessors import name_replaced_document
 from ctiqa_node.report.source import dress, plain, source_uid
 from ctiqa_node.report.uids import (
     DEVICE_MODEL,
@@ -32,7 +33,7 @@ _ENGLISH = CodedConcept("en-US", "RFC5646", "English (United States)")
 _PROCEDURE = CodedConcept("77477000", "SCT", "Computed tomography")
 
 
-def structured_report(report: Report) -> Dataset:
+def structured_report(report: Report, progress: Progress = unheeded) -> Dataset:
     """Write a report as Comprehensive SR, with file meta information, Explicit VR Little Endian.
 
     The groups of the notable slices come before the group of the whole series: OHIF opens the first group, and shows
@@ -43,7 +44,7 @@ def structured_report(report: Report) -> Dataset:
     kind = ResultKind.STRUCTURED_REPORT
     result = ComprehensiveSR(
         evidence=evidence(report, report.volume.sources),
-        content=_content(report),
+        content=_content(report, progress),
         series_instance_uid=result_series_uid(source_series, kind),
         series_number=report.structured_report_series_number,
         sop_instance_uid=result_uid(source_series, kind, report.revision, models_fingerprint(report.models)),
@@ -59,8 +60,7 @@ def structured_report(report: Report) -> Dataset:
     )
     dress(result, report, kind, SERIES_DESCRIPTION, report.structured_report_series_number)
     result["SoftwareVersions"].value = list(_software_versions(report))
-    if report.predecessor is not None:
-        result.PredecessorDocumentsSequence = [_predecessor(report, report.predecessor)]
+    name_replaced_document(result, report)
     return result
 
 
@@ -70,20 +70,11 @@ def _software_versions(report: Report) -> tuple[str, ...]:
     return tuple(text.replace("\\", "/")[:64] for text in (plain(report.device.software_version), *models))
 
 
-def _predecessor(report: Report, last: PredecessorDocument) -> Dataset:
-    """The last revision's report, which lies in the same series (PS3.3 C.17.2.3 and C.17.2.1)."""
-    instance, series, study = Dataset(), Dataset(), Dataset()
-    instance.ReferencedSOPClassUID = last.sop_class_uid
-    instance.ReferencedSOPInstanceUID = last.sop_instance_uid
-    series.ReferencedSOPSequence = [instance]
-    series.SeriesInstanceUID = result_series_uid(source_uid(report, "SeriesInstanceUID"), ResultKind.STRUCTURED_REPORT)
-    study.ReferencedSeriesSequence = [series]
-    study.StudyInstanceUID = source_uid(report, "StudyInstanceUID")
-    return study
-
-
-def _content(report: Report) -> MeasurementReport:
-    groups = [slice_group(report, notable) for notable in grouped_slices(report)]
+def _content(report: Report, progress: Progress) -> MeasurementReport:
+    chosen, groups = grouped_slices(report), []
+    for notable in chosen:
+        groups.append(slice_group(report, notable))
+        progress(len(groups) / (len(chosen) + 1))
     content = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=device_observer(report)),
         procedure_reported=_PROCEDURE,

@@ -20,10 +20,20 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from ctiqa_node.report import codes as table
 from ctiqa_node.report.agreement import window_agreement
-from ctiqa_node.report.content import Report, ReportedModel, ReportStatus
+from ctiqa_node.report.content import Report, ReportStatus
 from ctiqa_node.report.notable import notable_slices
 from ctiqa_node.report.objects import device_observer, evidence, instance_uid, our_coding_scheme, series_uid
-from ctiqa_node.report.page_text import decisions, footer, headline, remark_lines, slice_title, value_in_words
+from ctiqa_node.report.page_text import (
+    decisions,
+    footer,
+    headline,
+    model_name,
+    remark_lines,
+    slice_title,
+    value_in_words,
+    whole_model_lines,
+)
+from ctiqa_node.report.predecessors import name_replaced_document
 from ctiqa_node.report.series_header import acquisition_line, series_line
 from ctiqa_node.report.source import dress, plain
 from ctiqa_node.report.uids import DEVICE_MODEL, ResultKind
@@ -56,6 +66,7 @@ def text_report(report: Report) -> Dataset:
         coding_schemes=[our_coding_scheme()],
     )
     dress(result, report, ResultKind.TEXT_REPORT, SERIES_DESCRIPTION, report.text_report_series_number)
+    name_replaced_document(result, report)
     return result
 
 
@@ -88,7 +99,7 @@ def _sections(report: Report) -> Iterator[tuple[Code, list[_Line]]]:
     yield table.NOT_SCORED, list(_not_scored(report))
     yield table.CHOSEN_SLICES, [(table.SLICE_ROLE, slice_title(report, notable)) for notable in notable_slices(report)]
     yield table.REMARKS, [(table.REMARK, words) for words in remark_lines(report)]
-    models = [(table.MODEL, _model_line(model)) for model in report.models]
+    models = [(table.MODEL, line) for line in whole_model_lines(report)]
     yield table.MODELS, [*models, (table.WRITTEN_BY, footer(report))]
 
 
@@ -97,8 +108,7 @@ def _values(report: Report) -> Iterator[_Line]:
         for m in model.series_measurements:
             entry = table.quantity(m.name)
             reading = f" ({entry.reading})" if entry.reading else ""
-            by = f"by {table.model_title(model.name)} {model.version}"
-            yield entry.code, f"{value_in_words(m)}{reading}, {by}"
+            yield entry.code, f"{value_in_words(m)}{reading}, by {model_name(model)}"
 
 
 def _classes(report: Report) -> Iterator[_Line]:
@@ -116,11 +126,4 @@ def _classes(report: Report) -> Iterator[_Line]:
 def _not_scored(report: Report) -> Iterator[_Line]:
     for model in report.models:
         if model.status is ReportStatus.NOT_SCORED:
-            words = f"{table.model_title(model.name)} {model.version}: {model.reason or 'no reason given'}"
-            yield table.NOT_SCORED, words
-
-
-def _model_line(model: ReportedModel) -> str:
-    weights = f", weights SHA-256 {model.weights_sha256}" if model.weights_sha256 else ""
-    trained = f" Trained on: {model.trained_on}." if model.weights_sha256 else ""
-    return f"{table.model_title(model.name)} {model.version}{weights}. {model.summary}{trained}"
+            yield table.NOT_SCORED, f"{model_name(model)}: {model.reason or 'no reason given'}"

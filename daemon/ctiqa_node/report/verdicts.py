@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from math import floor
@@ -34,27 +33,16 @@ def category_of(name: str, value: float) -> QualityCategory | None:
 
 
 class NotScoredReason(StrEnum):
-    """Why a model gave no number, for programs; the sentence beside it is for people."""
+    """Why a model gave no number, for programs: `ctiqa_models.api.ReasonCode`, whose words these are."""
 
-    OUT_OF_DOMAIN = "out-of-domain"
     TOO_LITTLE = "too-little"
+    SMALL_MATRIX = "small-matrix"
+    OUT_OF_RANGE = "out-of-range"
+    OTHER_ANATOMY = "other-anatomy"
+    UNFAMILIAR = "unfamiliar"
     NO_WEIGHTS = "no-weights"
     NO_NUMBER = "no-number"
     OTHER = "other-reason"
-
-
-# In this order: a sentence about most slices names the commonest objection after its verdict.
-_REASONS = (
-    (NotScoredReason.NO_WEIGHTS, r"weights are missing|weights .*are installed"),
-    (NotScoredReason.NO_NUMBER, r"which is no number|was not a number"),
-    (NotScoredReason.OUT_OF_DOMAIN, r"unlike|only seen|no chest|look smoothed|slices are refused"),
-    (NotScoredReason.TOO_LITTLE, r"no body|too little|smaller than|^no slice|no sub-volume|share of the body is"),
-)
-
-
-def not_scored_reason(sentence: str) -> NotScoredReason:
-    """The class of a model's sentence; OTHER_REASON for one that no rule knows."""
-    return next((reason for reason, words in _REASONS if re.search(words, sentence)), NotScoredReason.OTHER)
 
 
 class CompletenessVerdict(StrEnum):

@@ -26,6 +26,7 @@ from ctiqa_models.chest_ctiqa.preprocess import evenly_spaced, network_input, sl
 from ctiqa_models.chest_ctiqa.release import Release, objection_to, read_release
 from ctiqa_models.chest_ctiqa.scanner import Exposure
 from ctiqa_models.device import device_of
+from ctiqa_models.n2q.domain import Objection
 from ctiqa_models.plausible import finite_hu, odd_shape
 from ctiqa_models.weights import WeightsFile
 
@@ -57,9 +58,9 @@ class ChestCtiqa:
 
     def assess(self, volume: HuVolume, progress: Progress) -> Assessment:
         """Assess one volume; NOT_SCORED with a reason when it is no chest like those in training."""
-        reason = odd_shape(volume)
-        if reason:
-            return self._not_scored(reason)
+        odd = odd_shape(volume)
+        if odd:
+            return self._not_scored(odd)
         hu = torch.cat([finite_hu(volume, index, 1) for index in self._chosen(volume)])
         pixel_mm = volume.spacing_mm[1]
         view = view_of(build_of(hu, pixel_mm), pixel_mm * hu.shape[-1], pixel_mm)
@@ -68,8 +69,8 @@ class ChestCtiqa:
         maps = slice_maps(slice_channels(hu, pixel_mm, shape), pixel_mm, shape)
         judgement, seen = judge(self._network, network_input(maps, shape.slices))
         progress(1.0)
-        reason = objection_to(self._release, view, seen)
-        return self._scored(judgement) if reason is None else self._not_scored(reason)
+        objection = objection_to(self._release, view, seen)
+        return self._scored(judgement) if objection is None else self._not_scored(objection)
 
     def _chosen(self, volume: HuVolume) -> list[int]:
         return evenly_spaced(len(volume.hu), self._release.recipe.slices)
@@ -93,8 +94,8 @@ class ChestCtiqa:
             ),
         )
 
-    def _not_scored(self, reason: str) -> Assessment:
-        return Assessment(identity=self._identity, status=Status.NOT_SCORED, reason=reason)
+    def _not_scored(self, objection: Objection) -> Assessment:
+        return Assessment.not_scored(self._identity, objection.code, objection.sentence)
 
 
 def _classes(name: str, shares: dict[str, float]) -> Iterator[Classification]:

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ctiqa_models.api import ReasonCode
 from ctiqa_models.chest_ctiqa.build import CHEST_SHARE, Build
-from ctiqa_models.n2q.domain import Range
+from ctiqa_models.n2q.domain import Objection, Range
 
 LEAST_CHEST_SLICES = 0.5
 """Share of the slices looked at in which there must be lung: abdomens show some at their upper end."""
@@ -56,19 +57,22 @@ class Domain:
     pixel_mm: Range
     body_cm2: Range
 
-    def objection(self, view: View) -> str | None:
-        """Why a series is no chest like those in training, without a full stop; None when it is one."""
+    def objection(self, view: View) -> Objection | None:
+        """Why a series is no chest like those in training; None when it is one."""
         if view.body_cm2 == 0:
-            return "no body was found in most slices"
+            return Objection("body", "no body was found in most slices", ReasonCode.TOO_LITTLE)
         if view.chest_slices < LEAST_CHEST_SLICES:
-            return f"no chest: lungs were found in {view.chest_slices:.0%} of the slices".replace("%", " %")
+            sentence = f"no chest: lungs were found in {view.chest_slices:.0%} of the slices".replace("%", " %")
+            return Objection("lungs", sentence, ReasonCode.OTHER_ANATOMY)
         if view.stranger:
-            return f"most slices are refused; in the first of them, {view.stranger}"
+            sentence = f"most slices are refused; in the first of them, {view.stranger}"
+            return Objection("trunk", sentence, ReasonCode.OTHER_ANATOMY)
         for name, (what, unit) in _WORDS.items():
             value, known = getattr(view, name), getattr(self, name)
             if value not in known:
                 seen = f"{known.low:.3g}–{known.high:.3g} {unit}"
-                return f"{what} {value:.3g} {unit}, and the model has only seen {seen}"
+                sentence = f"{what} {value:.3g} {unit}, and the model has only seen {seen}"
+                return Objection(name, sentence, ReasonCode.OUT_OF_RANGE)
         return None
 
     def to_json(self) -> str:

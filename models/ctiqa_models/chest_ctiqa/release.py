@@ -13,6 +13,7 @@ from ctiqa_models.chest_ctiqa.domain import Domain, View
 from ctiqa_models.chest_ctiqa.network import ChestNetwork
 from ctiqa_models.chest_ctiqa.recipe import Recipe, recipe_from
 from ctiqa_models.familiarity import Familiarity
+from ctiqa_models.n2q.domain import Objection
 
 WEIGHTS_NAME = "chest_ctiqa.safetensors"
 _FAMILIARITY = "familiarity."
@@ -31,13 +32,12 @@ class Release:
     """One sentence."""
 
 
-def objection_to(release: Release, view: View, seen: torch.Tensor) -> str | None:
+def objection_to(release: Release, view: View, seen: torch.Tensor) -> Objection | None:
     """Why a series is not judged, by its view and what the network sees of it [d]; None when it is."""
     plain = release.domain.objection(view)
     if plain is not None:
         return plain
-    strange = release.familiarity.objection(float(release.familiarity.distance(seen[None])[0]))
-    return None if strange is None else strange.sentence
+    return release.familiarity.objection(float(release.familiarity.distance(seen[None])[0]))
 
 
 def network_of(recipe: Recipe) -> ChestNetwork:

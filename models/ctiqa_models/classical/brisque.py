@@ -13,6 +13,7 @@ from ctiqa_models.api import (
     Measurement,
     ModelIdentity,
     Progress,
+    ReasonCode,
     Status,
 )
 from ctiqa_models.classical.brisque_features import brisque_features
@@ -61,9 +62,8 @@ class Brisque:
                 unscored[index] = reason or "too uniform in the soft-tissue window"
             progress((index + 1) / count)
         if not features:
-            return Assessment(
-                self.identity, Status.NOT_SCORED, reason="no slice shows enough in the soft-tissue window"
-            )
+            why = "no slice shows enough in the soft-tissue window"
+            return Assessment.not_scored(self.identity, ReasonCode.TOO_LITTLE, why)
         return self._assessment(features, unscored)
 
     def _assessment(self, features: dict[int, npt.NDArray[np.float64]], unscored: dict[int, str]) -> Assessment:

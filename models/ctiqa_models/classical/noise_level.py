@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, maximum_filter, minimum_filter, uniform_filter
 
-from ctiqa_models.api import Assessment, FloatArray, HuVolume, Measurement, ModelIdentity, Progress, Status
+from ctiqa_models.api import Assessment, FloatArray, HuVolume, Measurement, ModelIdentity, Progress, ReasonCode, Status
 
 _KERNEL_MM = 6.0
 _LEAST_KERNEL_PIXELS = 5
@@ -57,7 +57,8 @@ class NoiseLevel:
                 histograms[index] = histogram
             progress((index + 1) / len(volume.hu))
         if not histograms:
-            return Assessment(self.identity, Status.NOT_SCORED, reason="no slice has 10 cm² of soft tissue (0–100 HU)")
+            why = "no slice has 10 cm² of soft tissue (0–100 HU)"
+            return Assessment.not_scored(self.identity, ReasonCode.TOO_LITTLE, why)
         return self._assessment(histograms, len(volume.hu))
 
     def _assessment(self, histograms: dict[int, _Counts], count: int) -> Assessment:

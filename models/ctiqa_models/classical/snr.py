@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ctiqa_models.api import Assessment, FloatArray, HuVolume, Measurement, ModelIdentity, Progress, Status
+from ctiqa_models.api import Assessment, FloatArray, HuVolume, Measurement, ModelIdentity, Progress, ReasonCode, Status
 
 _GREY_OFFSET_HU = 1024.0
 _SIDE_MM = 10.0
@@ -44,9 +44,8 @@ class Snr:
         count, height, width = volume.hu.shape
         side_y, side_x = (_side_pixels(spacing) for spacing in volume.spacing_mm[1:])
         if height < side_y or width < side_x:
-            return Assessment(
-                self.identity, Status.NOT_SCORED, reason="the slices are smaller than one 10 mm sub-volume"
-            )
+            why = "the slices are smaller than one 10 mm sub-volume"
+            return Assessment.not_scored(self.identity, ReasonCode.SMALL_MATRIX, why)
         ratios: list[npt.NDArray[np.float64]] = []
         slices: dict[int, float] = {}
         for first, last in _layers(count, volume.spacing_mm[0]):
@@ -62,7 +61,8 @@ class Snr:
 
     def _assessment(self, ratios: npt.NDArray[np.float64], slices: dict[int, float], count: int) -> Assessment:
         if not ratios.size:
-            return Assessment(self.identity, Status.NOT_SCORED, reason="no sub-volume of varying tissue in the volume")
+            why = "no sub-volume of varying tissue in the volume"
+            return Assessment.not_scored(self.identity, ReasonCode.TOO_LITTLE, why)
         series = Measurement("snr", float(ratios.mean()), "1")
         each = (Measurement("snr", value, "1", index) for index, value in slices.items())
         unscored = {index: "no varying tissue in the slice" for index in range(count) if index not in slices}

@@ -101,9 +101,9 @@ class MapAssessor:
     def assess(self, volume: HuVolume, progress: Progress) -> Assessment:
         """Assess one volume, a few slices at a time; NOT_SCORED with a reason when it is unlike the training data."""
         count = len(volume.hu)
-        reason = odd_shape(volume)
-        if reason:
-            return self._not_scored(reason)
+        odd = odd_shape(volume)
+        if odd:
+            return self._not_scored(odd)
         turned = frozenset(np.linspace(0, count - 1, min(count, _TURNED_SLICES)).round().astype(int).tolist())
         findings = _Findings(np.zeros((count, SIZE, SIZE), dtype=np.uint8), turned)
         for start in range(0, count, _CHUNK):
@@ -182,8 +182,8 @@ class MapAssessor:
             unscored_slices={index: objection.sentence for index, objection in findings.objections.items()},
         )
 
-    def _not_scored(self, reason: str) -> Assessment:
-        return Assessment(identity=self._identity, status=Status.NOT_SCORED, reason=reason)
+    def _not_scored(self, objection: Objection) -> Assessment:
+        return Assessment.not_scored(self._identity, objection.code, objection.sentence)
 
 
 class N2q(MapAssessor):

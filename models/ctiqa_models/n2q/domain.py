@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ctiqa_models.api import ReasonCode
 from ctiqa_models.n2q.body import Features
 
 _MARGIN = 0.1
@@ -23,10 +24,11 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """A reason to leave a slice out: the feature, and a sentence without its full stop."""
+    """A reason to leave out a slice, or a volume: the feature, a sentence without its full stop, and its class."""
 
     feature: str
     sentence: str
+    code: ReasonCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,13 @@ class Domain:
     def objection(self, features: Features) -> Objection | None:
         """Why a slice is out of the domain; None when it is in."""
         if features.body_cm2 == 0:
-            return Objection("body", "no body was found in the slice")
+            return Objection("body", "no body was found in the slice", ReasonCode.TOO_LITTLE)
         for name, (what, unit, scale) in _WORDS.items():
             value, known = getattr(features, name), getattr(self, name)
             if value not in known:
                 seen = f"{known.low * scale:.0f}–{known.high * scale:.0f}"
-                return Objection(name, f"{what} {value * scale:.0f} {unit}, and the model has only seen {seen} {unit}")
+                sentence = f"{what} {value * scale:.0f} {unit}, and the model has only seen {seen} {unit}"
+                return Objection(name, sentence, ReasonCode.OUT_OF_RANGE)
         return None
 
     def to_json(self) -> str:

@@ -9,7 +9,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from ctiqa_models.api import Assessment, FloatArray, HuVolume, Measurement, ModelIdentity, Progress, Status
+from ctiqa_models.api import (
+    Assessment,
+    FloatArray,
+    HuVolume,
+    Measurement,
+    ModelIdentity,
+    Progress,
+    ReasonCode,
+    Status,
+)
 from ctiqa_models.device import device_of
 from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.n2q.body import find_anatomy, measure
@@ -111,9 +120,9 @@ class Tfkt:
     def assess(self, volume: HuVolume, progress: Progress) -> Assessment:
         """Assess one volume, a few slices at a time; NOT_SCORED with a reason when there is too little to judge."""
         count = len(volume.hu)
-        reason = odd_shape(volume) or self._too_small(volume)
-        if reason:
-            return self._not_scored(reason)
+        odd = odd_shape(volume) or self._too_small(volume)
+        if odd:
+            return self._not_scored(odd)
         findings = _Findings()
         again = set(np.linspace(0, count - 1, min(count, _LOOKED_AT_AGAIN)).round().astype(int).tolist())
         for start in range(0, count, _CHUNK):
@@ -123,12 +132,13 @@ class Tfkt:
             return self._not_scored(why_not(findings.objections.values(), count, _VERDICT))
         return self._scored(findings)
 
-    def _too_small(self, volume: HuVolume) -> str | None:
+    def _too_small(self, volume: HuVolume) -> Objection | None:
         """Why the slices have too few rows: enlarged, they look smoothed."""
         rows, columns = volume.hu.shape[1:]
         if rows >= self._smallest_side:
             return None
-        return f"the slices have {rows}×{columns} pixels; with fewer than {self._smallest_side} rows they look smoothed"
+        why = f"the slices have {rows}×{columns} pixels; with fewer than {self._smallest_side} rows they look smoothed"
+        return Objection("rows", why, ReasonCode.SMALL_MATRIX)
 
     def _assess_chunk(self, volume: HuVolume, start: int, again: set[int], findings: _Findings) -> None:
         """Look for a body in the slices from `start` on, and send those with one through the network."""
@@ -149,7 +159,8 @@ class Tfkt:
             if objection:
                 findings.objections[index] = objection
             elif not np.isfinite(score):
-                findings.objections[index] = Objection("score", "the network's answer was not a number")
+                why = "the network's answer was not a number"
+                findings.objections[index] = Objection("score", why, ReasonCode.NO_NUMBER)
             else:
                 findings.scores[index] = float(np.clip(score, LOWEST, HIGHEST))
                 if index in again:
@@ -194,5 +205,5 @@ class Tfkt:
             unscored_slices={index: objection.sentence for index, objection in findings.objections.items()},
         )
 
-    def _not_scored(self, reason: str) -> Assessment:
-        return Assessment(identity=self._identity, status=Status.NOT_SCORED, reason=reason)
+    def _not_scored(self, objection: Objection) -> Assessment:
+        return Assessment.not_scored(self._identity, objection.code, objection.sentence)

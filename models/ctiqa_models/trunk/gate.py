@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ctiqa_models import weights
-from ctiqa_models.api import FloatArray
+from ctiqa_models.api import FloatArray, ReasonCode
 from ctiqa_models.composition import COUNT, PARTS, composition
 from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.n2q.body import Anatomy
@@ -40,7 +40,7 @@ class TrunkGate:
         The sentence names what differs most.
         """
         if not anatomy.body.any():
-            return Objection("body", "no body was found in the slice")
+            return Objection("body", "no body was found in the slice", ReasonCode.TOO_LITTLE)
         row = _row(hu, anatomy, field_of_view_mm)
         distance = float(self.familiarity.distance(row)[0])
         if distance <= 1:
@@ -50,6 +50,7 @@ class TrunkGate:
         return Objection(
             "trunk",
             f"it is {distance:.1f} times as unlike an adult's chest or abdomen as one may be, most of all in {what}",
+            ReasonCode.OTHER_ANATOMY,
         )
 
 
