@@ -19,9 +19,9 @@ from ctiqa_node.report.source import dress, patient_and_study, plain, source_uid
 from ctiqa_node.report.uids import DEVICE_MODEL, ResultKind, derived_uid
 
 SERIES_DESCRIPTION = "CT image quality: parametric map"
-NO_VALUE = 0
+NO_VALUE = 0.0
 """Stored where a slice has no map; the real world value mapping leaves it out."""
-_HIGHEST = 65535
+_LOWEST = 1 / 65535  # stored for a quality of 0, which is a value
 _SHOWN = (0.5, 1.0)  # where the maps of usable slices lie
 _PLACEHOLDER = "2.25."
 
@@ -31,9 +31,10 @@ def parametric_map(report: Report) -> Dataset | None:
 
     One frame for each slice of the volume, with the rows, columns, position and frame of reference of the source,
     single-frame or Enhanced. Each frame names its slice; highdicom orders frames against the normal, the last slice
-    first. uint16: 1 to 65535 is quality 1/65535 to 1 by the real world value mapping; 0 is a slice that the model left
-    out. Maps are stretched bilinearly to the slice and not cut to the body. Explicit VR Little Endian, uncompressed;
-    the same report gives the same data set, byte for byte.
+    first. float32: the quality itself, from 1/65535 to 1; 0 is a slice that the model left out. Not integers: OHIF
+    takes stored values a hundredfold, without the real world value mapping, and that wraps round in 16 bits.
+    Maps are stretched bilinearly to the slice and not cut to the body. Explicit VR Little Endian, uncompressed; the
+    same report gives the same data set, byte for byte.
     """
     mapped = mapped_slices(report)
     if not mapped:
@@ -64,19 +65,19 @@ def parametric_map(report: Report) -> Dataset | None:
     dress(result, report, ResultKind.PARAMETRIC_MAP, SERIES_DESCRIPTION, number)
     result.DerivationDescription = plain(f"{title} by version {model.version}. {model.summary}")[:1024]
     result.ImageComments = NOT_FOR_DIAGNOSIS
-    result.PixelPaddingValue = NO_VALUE
+    result.ContentCreatorName = ""  # type 2, which highdicom leaves out
+    result.FloatPixelPaddingValue = result.FloatPixelPaddingRangeLimit = NO_VALUE
     result.Laterality = ""  # type 2C: a CT series is of neither side
     _refer(result, report)
     _fix_dimension_uid(result)
     return result
 
 
-def _stored(report: Report, mapped: list[MappedSlice]) -> npt.NDArray[np.uint16]:
+def _stored(report: Report, mapped: list[MappedSlice]) -> npt.NDArray[np.float32]:
     shape = report.volume.hu.shape
-    stored = np.full(shape, NO_VALUE, dtype=np.uint16)
+    stored = np.full(shape, NO_VALUE, dtype=np.float32)
     for one in mapped:
-        quality = resampled(one.values, shape[1:])
-        stored[one.slice_index] = np.maximum(np.rint(quality * _HIGHEST), NO_VALUE + 1)
+        stored[one.slice_index] = np.clip(resampled(one.values, shape[1:]), _LOWEST, 1.0)
     return stored
 
 
@@ -85,9 +86,9 @@ def _mapping(model: ReportedModel) -> RealWorldValueMapping:
         lut_label="QUALITY",
         lut_explanation="Quality from 0 (worst) to 1 (best)",
         unit=unit_code("1"),
-        value_range=(NO_VALUE + 1, _HIGHEST),
-        slope=1 / _HIGHEST,
-        intercept=0,
+        value_range=(_LOWEST, 1.0),
+        slope=1.0,
+        intercept=0.0,
         quantity_definition=map_code(model.name),
     )
 
@@ -95,8 +96,9 @@ def _mapping(model: ReportedModel) -> RealWorldValueMapping:
 def _window() -> VOILUTTransformation:
     low, high = _SHOWN
     return VOILUTTransformation(
-        window_center=round(_HIGHEST * (low + high) / 2),
-        window_width=round(_HIGHEST * (high - low)),
+        window_center=(low + high) / 2,
+        window_width=high - low,
+        voi_lut_function="LINEAR_EXACT",  # LINEAR has no windows narrower than 1
     )
 
 
