@@ -198,3 +198,12 @@ def test_slices_without_a_map_have_no_value(report):
     for frame, stored in zip(result.PerFrameFunctionalGroupsSequence, result.pixel_array, strict=True):
         named = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
         assert (stored == 0).all() == (named == volume.sources[2].sop_instance_uid)
+
+
+@pytest.mark.parametrize(("part", "meaning"), [("CHEST", "Chest"), ("ABDOMEN", "Abdomen"), ("", None), ("FOOT", None)])
+def test_the_frames_of_the_parametric_map_name_the_part_of_the_body_that_the_source_names(report, part, meaning):
+    for header in report.volume.headers:
+        header.BodyPartExamined = part
+    result = _read(parametric_map(report))
+    found = result.SharedFunctionalGroupsSequence[0].get("FrameAnatomySequence", [])
+    assert [anatomy.AnatomicRegionSequence[0].CodeMeaning for anatomy in found] == ([meaning] if meaning else [])

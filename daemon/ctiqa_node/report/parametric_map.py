@@ -24,6 +24,15 @@ NO_VALUE = 0.0
 _LOWEST = 1 / 65535  # stored for a quality of 0, which is a value
 _SHOWN = (0.5, 1.0)  # where the maps of usable slices lie
 _PLACEHOLDER = "2.25."
+_ANATOMY = {
+    "CHEST": ("816094009", "SCT", "Chest"),
+    "THORAX": ("816094009", "SCT", "Chest"),
+    "ABDOMEN": ("818981001", "SCT", "Abdomen"),
+    "PELVIS": ("816092008", "SCT", "Pelvis"),
+    "HEAD": ("69536005", "SCT", "Head"),
+    "NECK": ("45048000", "SCT", "Neck"),
+}
+"""Codes of PS3.16 CID 4031 for values of Body Part Examined (PS3.16 Annex L); what is not here stays unsaid."""
 
 
 def parametric_map(report: Report) -> Dataset | None:
@@ -69,6 +78,7 @@ def parametric_map(report: Report) -> Dataset | None:
     result.FloatPixelPaddingValue = result.FloatPixelPaddingRangeLimit = NO_VALUE
     result.Laterality = ""  # type 2C: a CT series is of neither side
     _refer(result, report)
+    _name_anatomy(result, report)
     _fix_dimension_uid(result)
     return result
 
@@ -142,6 +152,21 @@ def _refer(result: Dataset, report: Report) -> None:
                 item.ReferencedSOPInstanceUID = source.sop_instance_uid
                 if source.frame_number is not None:
                     item.ReferencedFrameNumber = source.frame_number
+
+
+def _name_anatomy(result: Dataset, report: Report) -> None:
+    """Say which part of the body the frames show, if the source does (PS3.3 C.7.6.16.2.8).
+
+    It is optional, but dcmqi, through which Slicer reads such maps, crashes on one without it.
+    """
+    region = _ANATOMY.get(attribute(report, "BodyPartExamined").upper().replace(" ", ""))
+    if region is None:
+        return
+    coded, anatomy = Dataset(), Dataset()
+    coded.CodeValue, coded.CodingSchemeDesignator, coded.CodeMeaning = region
+    anatomy.FrameLaterality = "U"  # unpaired
+    anatomy.AnatomicRegionSequence = [coded]
+    result.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
 
 
 def _fix_dimension_uid(result: Dataset) -> None:
