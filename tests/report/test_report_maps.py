@@ -156,7 +156,7 @@ def test_each_frame_of_the_parametric_map_is_the_map_of_the_slice_that_it_names(
     assert result.FrameOfReferenceUID == volume.headers[0].FrameOfReferenceUID
     mapping = result.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     quality = result.pixel_array * mapping.RealWorldValueSlope + mapping.RealWorldValueIntercept
-    seen = set()
+    seen = []
     for frame, values in zip(result.PerFrameFunctionalGroupsSequence, quality, strict=True):
         named = frame.DerivationImageSequence[0].SourceImageSequence[0]
         z = next(
@@ -168,8 +168,8 @@ def test_each_frame_of_the_parametric_map_is_the_map_of_the_slice_that_it_names(
         assert named.ReferencedSOPClassUID == volume.sources[z].sop_class_uid
         assert np.allclose(frame.PlanePositionSequence[0].ImagePositionPatient, volume.geometry.positions[z])
         assert np.allclose(values, maps[z] / 255, atol=1e-4)
-        seen.add(z)
-    assert seen == set(range(12))
+        seen.append(z)
+    assert seen == list(range(12))
     assert len(result.SourceImageSequence) == (1 if enhanced else 12)
     shared = result.SharedFunctionalGroupsSequence[0]
     assert list(shared.PixelMeasuresSequence[0].PixelSpacing) == [0.7, 0.7]

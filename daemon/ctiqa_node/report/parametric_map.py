@@ -38,9 +38,8 @@ _ANATOMY = {
 def parametric_map(report: Report) -> Dataset | None:
     """Write the first model's quality maps as Parametric Map, with file meta information; None without maps.
 
-    One frame for each slice of the volume, with the rows, columns, position and frame of reference of the source,
-    single-frame or Enhanced. Each frame names its slice; highdicom orders frames against the normal, the last slice
-    first. float32: the quality itself, from 1/65535 to 1; 0 is a slice that the model left out. Not integers: OHIF
+    One frame for each slice of the volume, in the volume's order, with the rows, columns, position and frame of
+    reference of the source, single-frame or Enhanced. Each frame names its slice. float32: the quality itself, from 1/65535 to 1; 0 is a slice that the model left out. Not integers: OHIF
     takes stored values a hundredfold, without the real world value mapping, and that wraps round in 16 bits.
     Maps are stretched bilinearly to the slice and not cut to the body. Explicit VR Little Endian, uncompressed; the
     same report gives the same data set, byte for byte.
@@ -76,7 +75,7 @@ def parametric_map(report: Report) -> Dataset | None:
     result.ImageComments = NOT_FOR_DIAGNOSIS
     result.ContentCreatorName = ""  # type 2, which highdicom leaves out
     result.FloatPixelPaddingValue = result.FloatPixelPaddingRangeLimit = NO_VALUE
-    result.Laterality = ""  # type 2C: a CT series is of neither side
+    _put_in_order(result)
     _refer(result, report)
     _name_anatomy(result, report)
     _fix_dimension_uid(result)
@@ -140,14 +139,26 @@ def _stand_ins(report: Report) -> list[Dataset]:
     return images
 
 
+def _put_in_order(result: Dataset) -> None:
+    """Sort the frames as the volume's slices: highdicom begins with the last, and dcmqi takes that for the first."""
+    frames = result.PerFrameFunctionalGroupsSequence
+    order = np.argsort([_index_of(frame.DerivationImageSequence[0].SourceImageSequence[0]) for frame in frames])
+    result.PerFrameFunctionalGroupsSequence = [frames[int(index)] for index in order]
+    stored = np.frombuffer(result.FloatPixelData, dtype="<f4").reshape(len(order), -1)
+    result.FloatPixelData = stored[order].tobytes()
+
+
+def _index_of(placeholder: Dataset) -> int:
+    return int(placeholder.ReferencedSOPInstanceUID.removeprefix(_PLACEHOLDER)) - 1
+
+
 def _refer(result: Dataset, report: Report) -> None:
     """Put the real instances and frames in the place of the placeholders."""
     refer_to_slices(result, report, range(len(report.volume.sources)))
     for frame in result.PerFrameFunctionalGroupsSequence:
         for derivation in frame.DerivationImageSequence:
             for item in derivation.SourceImageSequence:
-                z = int(item.ReferencedSOPInstanceUID.removeprefix(_PLACEHOLDER)) - 1
-                source = report.volume.sources[z]
+                source = report.volume.sources[_index_of(item)]
                 item.ReferencedSOPClassUID = source.sop_class_uid
                 item.ReferencedSOPInstanceUID = source.sop_instance_uid
                 if source.frame_number is not None:
@@ -161,6 +172,7 @@ def _name_anatomy(result: Dataset, report: Report) -> None:
     """
     region = _ANATOMY.get(attribute(report, "BodyPartExamined").upper().replace(" ", ""))
     if region is None:
+        result.Laterality = ""  # type 2C: a CT series is of neither side
         return
     coded, anatomy = Dataset(), Dataset()
     coded.CodeValue, coded.CodingSchemeDesignator, coded.CodeMeaning = region
