@@ -39,10 +39,10 @@ def parametric_map(report: Report) -> Dataset | None:
     """Write the first model's quality maps as Parametric Map, with file meta information; None without maps.
 
     One frame for each slice of the volume, in the volume's order, with the rows, columns, position and frame of
-    reference of the source, single-frame or Enhanced. Each frame names its slice. float32: the quality itself, from 1/65535 to 1; 0 is a slice that the model left out. Not integers: OHIF
-    takes stored values a hundredfold, without the real world value mapping, and that wraps round in 16 bits.
-    Maps are stretched bilinearly to the slice and not cut to the body. Explicit VR Little Endian, uncompressed; the
-    same report gives the same data set, byte for byte.
+    reference of the source, single-frame or Enhanced. Each frame names its slice. float32: the quality itself, from
+    1/65535 to 1; 0 is a slice that the model left out. Not integers: OHIF takes stored values a hundredfold, without
+    the real world value mapping, and that wraps round in 16 bits. Maps are stretched bilinearly to the slice and not
+    cut to the body. Explicit VR Little Endian, uncompressed; the same report gives the same data set, byte for byte.
     """
     mapped = mapped_slices(report)
     if not mapped:
