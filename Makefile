@@ -1,18 +1,27 @@
 # make demo [CT=folder]   a CT series in, its quality report in an archive
 # make test               everything that CI checks
+# make test-viewer        whether results appear in OHIF, in a browser; the pictures are kept in build/viewer
 PYTHON ?= python3
 VENV := .venv
 PEERS := dcmtk dicom3tools orthanc orthanc-dicomweb systemd
 PEER_PROGRAMS := storescu echoscu dsr2html dcsrdump dciodvfy Orthanc systemd-analyze
+VIEWER_PEERS := dcmtk orthanc orthanc-dicomweb orthanc-webviewer chromium
+VIEWER_PROGRAMS := storescu dsr2html Orthanc chromium /usr/share/orthanc/plugins/libOrthancDicomWeb.so \
+    /usr/share/orthanc/plugins/libOrthancWebViewer.so
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: demo test lint peers clean
+.PHONY: demo test test-viewer lint peers clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python demo/demo.py $(if $(CT),--ct "$(CT)")
 
 test: peers lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses=2 --dist=loadfile --durations=15 $(PYTEST)
+
+test-viewer: $(VENV)/installed-viewer
+	@tests/install-peers "$(VIEWER_PEERS)" "$(VIEWER_PROGRAMS)"
+	$(VENV)/bin/python tests/viewer/install_ohif.py build/viewer/ohif
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/viewer --durations=10 $(PYTEST)
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
@@ -37,6 +46,11 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing (torch alone is several GB; a minute or two)"
 	$(VENV)/bin/pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-viewer: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing (torch alone is several GB; a minute or two)"
+	$(VENV)/bin/pip install --quiet --editable '.[viewer]'
+	@touch $@ $(VENV)/installed-dev $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) build dist demo/out

@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -55,9 +56,13 @@ class Orthanc:
 
     name = "Orthanc"
 
-    def __init__(self, folder: Path, dicom_port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, dicom_port: int | None = None, settings: Mapping[str, object] | None = None
+    ) -> None:
+        """`settings` are Orthanc's own, over those of the demonstration."""
         self._folder = folder
         self._http = free_port()
+        self._settings = dict(settings or {})
         self.peer = ApplicationEntity("ORTHANC", "127.0.0.1", dicom_port or free_port())
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -86,7 +91,13 @@ class Orthanc:
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "Plugins": [],
+            **self._settings,
         }
+
+    @property
+    def url(self) -> str:
+        """Where its REST interface and its explorer are."""
+        return f"http://127.0.0.1:{self._http}"
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -109,7 +120,7 @@ class Orthanc:
 
     def _get(self, path: str, query: dict[str, Any] | None = None) -> bytes:
         body = None if query is None else json.dumps(query).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}{path}", data=body, timeout=10) as answer:
+        with urllib.request.urlopen(self.url + path, data=body, timeout=10) as answer:
             content: bytes = answer.read()
         return content
 

@@ -54,7 +54,7 @@ def numbers_of(report: Dataset) -> dict[str, float]:
         group
         for container in _children(report, "126010")
         for group in _children(container, "125007")
-        if not _children(group, "111030")
+        if _children(group, "121112")
     ]
     found = {}
     for item in group.ContentSequence:

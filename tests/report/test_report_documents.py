@@ -80,7 +80,7 @@ def test_the_text_report_has_every_value_class_reason_and_the_caveat(report, mak
     lines = _lines(document)
     assert ("Summary", "N2Q quality 0.83 of 1; noise 14 HU; dose class 25 %") in lines
     assert ("Intended use", "Research use only. Not for diagnosis.") in lines
-    noise = "14.2 HU (standard deviation in soft tissue; lower is better), by Noise level 1.0.0"
+    noise = "Noise level 14.2 HU (standard deviation in soft tissue; lower is better), by Noise level 1.0.0."
     assert ("Global noise level", noise) in lines
     assert ("Not scored", "BRISQUE 2.0: the slices are too small") in lines
     assert ("Remark", "Padding was taken as air.") in lines
@@ -88,7 +88,7 @@ def test_the_text_report_has_every_value_class_reason_and_the_caveat(report, mak
     assert ("Assessed series", "Series 4: Thorax, 6 slices of 96 x 96, 2 mm thick") in lines
     dose = next(words for name, words in lines if name.startswith("Dose class"))
     assert dose.startswith(
-        "25 % (61 % likely), 50 % (20 % likely), 10 % (11 % likely), 75 % (6 % likely), 5 % (2 % likely)"
+        "Dose class 25 % (61 % likely), 50 % (20 % likely), 10 % (11 % likely), 75 % (6 % likely), 5 % (2 % likely)"
     )
     assert any(name == "Model" and "ab" * 32 in words for name, words in lines)
     assert sum("slice" in words for name, words in lines if name == "Reason for selection") == 4
@@ -205,7 +205,7 @@ def test_scores_have_their_word_and_a_window_that_does_not_fit_the_kernel_is_tol
     model = replace(report.models[0], measurements=(score,), classifications=(window,), maps=None)
     report = replace(report, models=(model,))
     lines = dict(_lines(_read(text_report(report))))
-    assert lines["TFKT score"].startswith("3.12 good (")
+    assert lines["TFKT score"].startswith("TFKT score 3.12 good (")
     told = lines["Window class against the convolution kernel"]
     assert told == "mismatch: the series does not look like soft tissue, for which kernel B31f is made"
     text = _text(report)

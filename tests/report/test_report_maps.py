@@ -158,7 +158,7 @@ def test_each_frame_of_the_parametric_map_is_the_map_of_the_slice_that_it_names(
     assert result.FrameOfReferenceUID == volume.headers[0].FrameOfReferenceUID
     mapping = result.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     quality = result.pixel_array * mapping.RealWorldValueSlope + mapping.RealWorldValueIntercept
-    seen = set()
+    seen = []
     for frame, values in zip(result.PerFrameFunctionalGroupsSequence, quality, strict=True):
         named = frame.DerivationImageSequence[0].SourceImageSequence[0]
         z = next(
@@ -170,8 +170,8 @@ def test_each_frame_of_the_parametric_map_is_the_map_of_the_slice_that_it_names(
         assert named.ReferencedSOPClassUID == volume.sources[z].sop_class_uid
         assert np.allclose(frame.PlanePositionSequence[0].ImagePositionPatient, volume.geometry.positions[z])
         assert np.allclose(values, maps[z] / 255, atol=1e-4)
-        seen.add(z)
-    assert seen == set(range(12))
+        seen.append(z)
+    assert seen == list(range(12))
     assert len(result.SourceImageSequence) == (1 if enhanced else 12)
     shared = result.SharedFunctionalGroupsSequence[0]
     assert list(shared.PixelMeasuresSequence[0].PixelSpacing) == [0.7, 0.7]
@@ -183,9 +183,10 @@ def test_a_small_map_covers_its_slice_and_a_viewer_needs_no_rescaling(report):
     maps[:, :12] = 255
     result = _read(parametric_map(_with_maps(report, maps)))
     stored = result.pixel_array[0]
-    assert stored.dtype == np.uint16
-    assert (stored[:40] == 65535).all()
-    assert (stored[56:] == 1).all()  # quality 0 is a value; 0 is none
+    assert stored.dtype == np.float32
+    assert (stored[:40] == 1).all()
+    assert (stored[56:] > 0).all()  # quality 0 is a value; 0 is none
+    assert np.allclose(stored[56:], 0, atol=2e-5)
     transformation = result.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence[0]
     assert np.array_equal(apply_rescale(stored, transformation), stored)
 
@@ -195,7 +196,16 @@ def test_slices_without_a_map_have_no_value(report):
     volume = report.volume
     result = _read(parametric_map(replace(report, models=(left_out,))))
     mapping = result.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
-    assert (mapping.RealWorldValueFirstValueMapped, result.PixelPaddingValue) == (1, 0)
+    assert result.FloatPixelPaddingValue == 0 < mapping.DoubleFloatRealWorldValueFirstValueMapped
     for frame, stored in zip(result.PerFrameFunctionalGroupsSequence, result.pixel_array, strict=True):
         named = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
         assert (stored == 0).all() == (named == volume.sources[2].sop_instance_uid)
+
+
+@pytest.mark.parametrize(("part", "meaning"), [("CHEST", "Chest"), ("ABDOMEN", "Abdomen"), ("", None), ("FOOT", None)])
+def test_the_frames_of_the_parametric_map_name_the_part_of_the_body_that_the_source_names(report, part, meaning):
+    for header in report.volume.headers:
+        header.BodyPartExamined = part
+    result = _read(parametric_map(report))
+    found = result.SharedFunctionalGroupsSequence[0].get("FrameAnatomySequence", [])
+    assert [anatomy.AnatomicRegionSequence[0].CodeMeaning for anatomy in found] == ([meaning] if meaning else [])

@@ -231,6 +231,20 @@ def test_each_notable_slice_has_a_group_with_its_values_and_a_closed_region_on_i
         assert f"Slice {z + 1} of 6" in _only(group, "112039").TextValue
 
 
+def test_every_group_has_a_region_and_that_of_the_series_lies_on_a_slice_of_no_other(report):
+    *slices, series = _groups(_read_back(report))
+    on = [_only(g, "111030").ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID for g in slices]
+    region = _only(series, "111030")
+    shown = region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    assert shown in {source.sop_instance_uid for source in report.volume.sources} - set(on)
+    assert region.GraphicType == "POLYLINE"
+
+
+def test_the_series_group_begins_with_what_each_model_says_first(report):
+    numbers = [_name(i) for i in _groups(_read_back(report))[-1].ContentSequence if i.ValueType == "NUM"]
+    assert numbers[:2] == ["N2Q-QUALITY", "NOISE-LEVEL"]
+
+
 def test_without_any_score_the_middle_slice_has_a_group_and_the_reasons_are_told(unscored_report):
     groups = _groups(_read_back(unscored_report))
     assert "middle slice" in _only(groups[0], "112039").TextValue

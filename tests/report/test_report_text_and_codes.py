@@ -52,7 +52,7 @@ def test_a_value_that_dicom_cannot_write_is_refused(value):
 def test_the_text_holds_the_values_the_reasons_and_the_indentation(report):
     text = as_text(structured_report(report))
     assert "Imaging Measurement Report" in text.splitlines()
-    assert "      N2Q quality (mean of the quality map): 0.8251" in text.splitlines()
+    assert "      N2Q quality: 0.8251" in text.splitlines()
     assert "      Global noise level: 14.25 [hnsf'U]" in text.splitlines()
     assert "Comment: the slices are too small" in text
     assert "Müller" in text

@@ -15,7 +15,7 @@ Code = tuple[str, str]
 _DCM = {
     "groups": ("DCM", "125007"), "algorithm": ("DCM", "111001"), "version": ("DCM", "111003"),
     "parameter": ("DCM", "111002"), "tracking": ("DCM", "112039"), "region": ("DCM", "111030"),
-    "derivation": ("DCM", "121401"),
+    "derivation": ("DCM", "121401"), "source": ("DCM", "121112"),
 }  # fmt: skip
 _SHA256 = "SHA-256 of the weights: "
 _TRAINED = "Trained on: "
@@ -132,9 +132,9 @@ def _number(item: Dataset) -> tuple[float, str]:
 
 
 def _read_group(group: Dataset, words: Vocabulary, found: ReadReport) -> None:
-    regions = _below(group, _DCM["region"])
-    if regions:
-        found.slices.append(_read_slice(group, regions[0], words))
+    if not _below(group, _DCM["source"]):  # what comes from many images is of the whole series
+        (region,) = _below(group, _DCM["region"])
+        found.slices.append(_read_slice(group, region, words))
         return
     for item in group.ContentSequence:
         concept = words.concepts.get(_name(item))

@@ -18,7 +18,7 @@ from ctiqa_node.report import codes as table
 from ctiqa_node.report.content import Report, ReportedMeasurement, ReportedModel
 from ctiqa_node.report.evaluations import algorithm, series_evaluations, slice_evaluations
 from ctiqa_node.report.image_library import distinct_instances, frames_of
-from ctiqa_node.report.notable import NotableSlice
+from ctiqa_node.report.notable import NotableSlice, grouped_slices
 from ctiqa_node.report.outline import body_outline
 from ctiqa_node.report.source import source_uid
 from ctiqa_node.report.uids import derived_uid, models_fingerprint
@@ -43,12 +43,13 @@ def slice_group(report: Report, notable: NotableSlice) -> PlanarROIMeasurementsA
 
 
 def series_group(report: Report) -> MeasurementsAndQualitativeEvaluations:
-    """The values, classes and remarks that hold for the whole series, and the images they come from (TID 1501)."""
+    """The values, classes and remarks that hold for the whole series, and the images they come from (TID 1501).
+
+    The region is where viewers show them. OHIF (3.12, 3.13) shows nothing of a report that has a group without one.
+    """
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(report, "Whole series"),
-        measurements=[
-            _measurement(model, measurement) for model in report.scored for measurement in model.series_measurements
-        ],
+        measurements=[_measurement(model, measurement) for model, measurement in _series_measurements(report)],
         source_images=[
             SourceImageForMeasurementGroup(
                 source.sop_class_uid,
@@ -59,8 +60,23 @@ def series_group(report: Report) -> MeasurementsAndQualitativeEvaluations:
         ],
     )
     content: ContentSequence = group[0].ContentSequence
+    content.append(_region(report.volume, _slice_without_group(report)))
     content.extend(series_evaluations(report))
     return group
+
+
+def _series_measurements(report: Report) -> list[tuple[ReportedModel, ReportedMeasurement]]:
+    """What each model says first, then all else: OHIF shows five numbers of a group."""
+    found = [(rank, model, m) for model in report.scored for rank, m in enumerate(model.series_measurements)]
+    return [(model, m) for rank, model, m in sorted(found, key=lambda entry: entry[0] > 0)]
+
+
+def _slice_without_group(report: Report) -> int:
+    """The slice nearest to the middle that has no group of its own: viewers write all groups of a slice over it."""
+    taken = {notable.slice_index for notable in grouped_slices(report)}
+    count = len(report.volume.sources)
+    middle = count // 2
+    return min(set(range(count)) - taken or {middle}, key=lambda z: (abs(z - middle), z))
 
 
 def _tracking(report: Report, identifier: str) -> TrackingIdentifier:

@@ -20,21 +20,30 @@ from ctiqa_node.report.source import dress, patient_and_study, plain, source_uid
 from ctiqa_node.report.uids import DEVICE_MODEL, ResultKind, derived_uid
 
 SERIES_DESCRIPTION = "CT image quality: parametric map"
-NO_VALUE = 0
+NO_VALUE = 0.0
 """Stored where a slice has no map; the real world value mapping leaves it out."""
-_HIGHEST = 65535
+_LOWEST = 1 / 65535  # stored for a quality of 0, which is a value
 _SHOWN = (0.5, 1.0)  # where the maps of usable slices lie
 _PLACEHOLDER = "2.25."
+_ANATOMY = {
+    "CHEST": ("816094009", "SCT", "Chest"),
+    "THORAX": ("816094009", "SCT", "Chest"),
+    "ABDOMEN": ("818981001", "SCT", "Abdomen"),
+    "PELVIS": ("816092008", "SCT", "Pelvis"),
+    "HEAD": ("69536005", "SCT", "Head"),
+    "NECK": ("45048000", "SCT", "Neck"),
+}
+"""Codes of PS3.16 CID 4031 for values of Body Part Examined (PS3.16 Annex L); what is not here stays unsaid."""
 
 
 def parametric_map(report: Report) -> Dataset | None:
     """Write the first model's quality maps as Parametric Map, with file meta information; None without maps.
 
-    One frame for each slice of the volume, with the rows, columns, position and frame of reference of the source,
-    single-frame or Enhanced. Each frame names its slice; highdicom orders frames against the normal, the last slice
-    first. uint16: 1 to 65535 is quality 1/65535 to 1 by the real world value mapping; 0 is a slice that the model left
-    out. Maps are stretched bilinearly to the slice and not cut to the body. Explicit VR Little Endian, uncompressed;
-    the same report gives the same data set, byte for byte.
+    One frame for each slice of the volume, in the volume's order, with the rows, columns, position and frame of
+    reference of the source, single-frame or Enhanced. Each frame names its slice. float32: the quality itself, from
+    1/65535 to 1; 0 is a slice that the model left out. Not integers: OHIF takes stored values a hundredfold, without
+    the real world value mapping, and that wraps round in 16 bits. Maps are stretched bilinearly to the slice and not
+    cut to the body. Explicit VR Little Endian, uncompressed; the same report gives the same data set, byte for byte.
     """
     mapped = mapped_slices(report)
     if not mapped:
@@ -65,20 +74,21 @@ def parametric_map(report: Report) -> Dataset | None:
     dress(result, report, ResultKind.PARAMETRIC_MAP, SERIES_DESCRIPTION, number)
     result.DerivationDescription = plain(f"{title} by version {model.version}. {model.summary}")[:1024]
     result.ImageComments = NOT_FOR_DIAGNOSIS
-    result.PixelPaddingValue = NO_VALUE
-    result.Laterality = ""  # type 2C: a CT series is of neither side
+    result.ContentCreatorName = ""  # type 2, which highdicom leaves out
+    result.FloatPixelPaddingValue = result.FloatPixelPaddingRangeLimit = NO_VALUE
+    _put_in_order(result)
     _refer(result, report)
     name_replaced_image(result, report)
+    _name_anatomy(result, report)
     _fix_dimension_uid(result)
     return result
 
 
-def _stored(report: Report, mapped: list[MappedSlice]) -> npt.NDArray[np.uint16]:
+def _stored(report: Report, mapped: list[MappedSlice]) -> npt.NDArray[np.float32]:
     shape = report.volume.hu.shape
-    stored = np.full(shape, NO_VALUE, dtype=np.uint16)
+    stored = np.full(shape, NO_VALUE, dtype=np.float32)
     for one in mapped:
-        quality = resampled(one.values, shape[1:])
-        stored[one.slice_index] = np.maximum(np.rint(quality * _HIGHEST), NO_VALUE + 1)
+        stored[one.slice_index] = np.clip(resampled(one.values, shape[1:]), _LOWEST, 1.0)
     return stored
 
 
@@ -87,9 +97,9 @@ def _mapping(model: ReportedModel) -> RealWorldValueMapping:
         lut_label="QUALITY",
         lut_explanation="Quality from 0 (worst) to 1 (best)",
         unit=unit_code("1"),
-        value_range=(NO_VALUE + 1, _HIGHEST),
-        slope=1 / _HIGHEST,
-        intercept=0,
+        value_range=(_LOWEST, 1.0),
+        slope=1.0,
+        intercept=0.0,
         quantity_definition=map_code(model.name),
     )
 
@@ -97,8 +107,9 @@ def _mapping(model: ReportedModel) -> RealWorldValueMapping:
 def _window() -> VOILUTTransformation:
     low, high = _SHOWN
     return VOILUTTransformation(
-        window_center=round(_HIGHEST * (low + high) / 2),
-        window_width=round(_HIGHEST * (high - low)),
+        window_center=(low + high) / 2,
+        window_width=high - low,
+        voi_lut_function="LINEAR_EXACT",  # LINEAR has no windows narrower than 1
     )
 
 
@@ -130,18 +141,46 @@ def _stand_ins(report: Report) -> list[Dataset]:
     return images
 
 
+def _put_in_order(result: Dataset) -> None:
+    """Sort the frames as the volume's slices: highdicom begins with the last, and dcmqi takes that for the first."""
+    frames = result.PerFrameFunctionalGroupsSequence
+    order = np.argsort([_index_of(frame.DerivationImageSequence[0].SourceImageSequence[0]) for frame in frames])
+    result.PerFrameFunctionalGroupsSequence = [frames[int(index)] for index in order]
+    stored = np.frombuffer(result.FloatPixelData, dtype="<f4").reshape(len(order), -1)
+    result.FloatPixelData = stored[order].tobytes()
+
+
+def _index_of(placeholder: Dataset) -> int:
+    return int(placeholder.ReferencedSOPInstanceUID.removeprefix(_PLACEHOLDER)) - 1
+
+
 def _refer(result: Dataset, report: Report) -> None:
     """Put the real instances and frames in the place of the placeholders."""
     refer_to_slices(result, report, range(len(report.volume.sources)))
     for frame in result.PerFrameFunctionalGroupsSequence:
         for derivation in frame.DerivationImageSequence:
             for item in derivation.SourceImageSequence:
-                z = int(item.ReferencedSOPInstanceUID.removeprefix(_PLACEHOLDER)) - 1
-                source = report.volume.sources[z]
+                source = report.volume.sources[_index_of(item)]
                 item.ReferencedSOPClassUID = source.sop_class_uid
                 item.ReferencedSOPInstanceUID = source.sop_instance_uid
                 if source.frame_number is not None:
                     item.ReferencedFrameNumber = source.frame_number
+
+
+def _name_anatomy(result: Dataset, report: Report) -> None:
+    """Say which part of the body the frames show, if the source does (PS3.3 C.7.6.16.2.8).
+
+    It is optional, but dcmqi, through which Slicer reads such maps, crashes on one without it.
+    """
+    region = _ANATOMY.get(attribute(report, "BodyPartExamined").upper().replace(" ", ""))
+    if region is None:
+        result.Laterality = ""  # type 2C: a CT series is of neither side
+        return
+    coded, anatomy = Dataset(), Dataset()
+    coded.CodeValue, coded.CodingSchemeDesignator, coded.CodeMeaning = region
+    anatomy.FrameLaterality = "U"  # unpaired
+    anatomy.AnatomicRegionSequence = [coded]
+    result.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
 
 
 def _fix_dimension_uid(result: Dataset) -> None:

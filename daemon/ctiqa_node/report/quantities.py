@@ -151,7 +151,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "n2q_quality",
-        private_code("n2q_quality", "N2Q quality (mean of the quality map)"),
+        private_code("n2q_quality", "N2Q quality"),
         "N2Q quality",
         Better.HIGHER,
         2,
@@ -199,7 +199,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "n2q_imported_quality",
-        private_code("n2q_imp_quality", "N2Q quality (mean of the quality map), imported weights"),
+        private_code("n2q_imp_quality", "N2Q quality, imported weights"),
         "N2Q quality (imported)",
         Better.HIGHER,
         2,

@@ -36,9 +36,8 @@ _PROCEDURE = CodedConcept("77477000", "SCT", "Computed tomography")
 def structured_report(report: Report, progress: Progress = unheeded) -> Dataset:
     """Write a report as Comprehensive SR, with file meta information, Explicit VR Little Endian.
 
-    The groups of the notable slices come before the group of the whole series: OHIF opens the first group, and shows
-    nothing for one without a region. All content is ASCII, so that it fits any character set of the source. The same
-    report gives the same data set, byte for byte.
+    The groups of the notable slices come before the group of the whole series: OHIF opens the first group. All content
+    is ASCII, so that it fits any character set of the source. The same report gives the same data set, byte for byte.
     """
     source_series = source_uid(report, "SeriesInstanceUID")
     kind = ResultKind.STRUCTURED_REPORT

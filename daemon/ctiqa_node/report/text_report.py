@@ -97,18 +97,20 @@ def _sections(report: Report) -> Iterator[tuple[Code, list[_Line]]]:
     yield table.SERIES_VALUES, list(_values(report))
     yield table.SERIES_CLASSES, list(_classes(report))
     yield table.NOT_SCORED, list(_not_scored(report))
-    yield table.CHOSEN_SLICES, [(table.SLICE_ROLE, slice_title(report, notable)) for notable in notable_slices(report)]
+    slices = [(table.SLICE_ROLE, f"{slice_title(report, notable)}.") for notable in notable_slices(report)]
+    yield table.CHOSEN_SLICES, slices
     yield table.REMARKS, [(table.REMARK, words) for words in remark_lines(report)]
     models = [(table.MODEL, line) for line in whole_model_lines(report)]
     yield table.MODELS, [*models, (table.WRITTEN_BY, footer(report))]
 
 
 def _values(report: Report) -> Iterator[_Line]:
+    """Each value with its name: OHIF shows the text of a line, not the concept's name, and runs lines together."""
     for model in report.scored:
         for m in model.series_measurements:
             entry = table.quantity(m.name)
             reading = f" ({entry.reading})" if entry.reading else ""
-            yield entry.code, f"{value_in_words(m)}{reading}, by {model_name(model)}"
+            yield entry.code, f"{entry.title} {value_in_words(m)}{reading}, by {model_name(model)}."
 
 
 def _classes(report: Report) -> Iterator[_Line]:
@@ -117,7 +119,8 @@ def _classes(report: Report) -> Iterator[_Line]:
         for name, classes in decisions(model):
             words = ", ".join(table.class_text(c.label, c.probability) for c in classes)
             reading = table.EVALUATION_READINGS.get(name, "")
-            yield table.evaluation_code(name), f"{words}; {reading}" if reading else words
+            line = f"{table.evaluation_title(name)} {words}"
+            yield table.evaluation_code(name), f"{line}; {reading}." if reading else f"{line}."
     agreement = window_agreement(report)
     if agreement is not None:
         yield table.WINDOW_AGREEMENT, f"{agreement.word}: {agreement.sentence}"
