@@ -10,7 +10,7 @@ VIEWER_PROGRAMS := storescu dsr2html Orthanc chromium /usr/share/orthanc/plugins
     /usr/share/orthanc/plugins/libOrthancWebViewer.so
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: demo test test-viewer lint peers clean
+.PHONY: demo test test-viewer lint peers viewer-peers clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python demo/demo.py $(if $(CT),--ct "$(CT)")
@@ -18,8 +18,7 @@ demo: $(VENV)/installed
 test: peers lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses=2 --dist=loadfile --durations=15 $(PYTEST)
 
-test-viewer: $(VENV)/installed-viewer
-	@tests/install-peers "$(VIEWER_PEERS)" "$(VIEWER_PROGRAMS)"
+test-viewer: viewer-peers $(VENV)/installed-viewer
 	$(VENV)/bin/python tests/viewer/install_ohif.py build/viewer/ohif
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/viewer --durations=10 $(PYTEST)
 
@@ -31,6 +30,9 @@ lint: $(VENV)/installed-dev
 
 peers:
 	@tests/install-peers "$(PEERS)" "$(PEER_PROGRAMS)"
+
+viewer-peers:
+	@tests/install-peers "$(VIEWER_PEERS)" "$(VIEWER_PROGRAMS)"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
