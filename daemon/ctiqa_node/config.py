@@ -164,6 +164,13 @@ class DeliverySection(_Section):
     connection_timeout_seconds: Seconds = 10
 
 
+class LedgerSection(_Section):
+    """How often the node reads its own books."""
+
+    reconcile_every_hours: Annotated[float, Field(ge=0, le=744)] = 24
+    """0: never by itself."""
+
+
 class LoggingSection(_Section):
     """What is written to standard error (journald under systemd)."""
 
@@ -189,6 +196,7 @@ class Config(BaseSettings):
     report: ReportSection = Field(default_factory=ReportSection)
     destinations: tuple[Destination, ...] = ()
     delivery: DeliverySection = Field(default_factory=DeliverySection)
+    ledger: LedgerSection = Field(default_factory=LedgerSection)
     logging: LoggingSection = Field(default_factory=LoggingSection)
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -163,6 +164,13 @@ def kept_instances(session: Session, series: Series) -> list[Instance]:
             .order_by(Instance.id)
         )
     )
+
+
+def note_assessed(session: Session, series: Series, revision: int, sop_instance_uids: Set[str]) -> None:
+    """Write down which instances were part of the volume that was assessed as a revision."""
+    for instance in kept_instances(session, series):
+        if instance.sop_instance_uid in sop_instance_uids:
+            instance.assessed_in = revision
 
 
 def summary_of(instance: Instance, series: Series) -> InstanceSummary:

@@ -22,6 +22,8 @@ from ctiqa_node.errors import StateError
 from ctiqa_node.health import NODE_PROCESS
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
+from ctiqa_node.ledger.files import SWEEP_HOURS, sweep_outputs
+from ctiqa_node.ledger.rounds import LOOK_SECONDS, Rounds
 from ctiqa_node.logs import get_logger
 from ctiqa_node.scheduler import Scheduler, notify_systemd
 from ctiqa_node.spool import Spool
@@ -91,6 +93,8 @@ class Node:
         ingest = Ingest(self._database, spool, config.series)
         scheduler = Scheduler()
         building.callback(scheduler.stop)
+        rounds = Rounds(config, self._database)
+        building.callback(rounds.stop)
         scp = StorageScp(config.node, self._database, ingest)
         scp.start()
         building.callback(scp.stop)
@@ -99,6 +103,8 @@ class Node:
         scheduler.every(min(WATCH_SECONDS, config.series.quiet_seconds / 2), "quiet series", ingest.close_quiet_series)
         scheduler.every(WATCH_SECONDS, "worker", self.supervisor.watch)
         scheduler.every(HEARTBEAT_SECONDS, "sign of life", self._beat)
+        scheduler.every(LOOK_SECONDS, "reading of the books", rounds.reconcile)
+        scheduler.every(SWEEP_HOURS * 3600, "results without a row", rounds.sweep)
         self._beat()
         scheduler.start()
 
@@ -117,8 +123,12 @@ class Node:
         with self._database.read() as session:
             claimed = set(session.scalars(select(Instance.path)))
         unclaimed = spool.set_aside_unclaimed(claimed)
-        if lost or unclaimed:
-            log.warning("recovered after an unclean stop", jobs_taken_up_again=len(lost), files_set_aside=unclaimed)
+        swept = sweep_outputs(self._database, self._folder.outputs, older_than_seconds=0)
+        if lost or unclaimed or swept:
+            log.warning(
+                "recovered after an unclean stop", jobs_taken_up_again=len(lost), files_set_aside=unclaimed,
+                results_removed=swept,
+            )  # fmt: skip
 
     def _beat(self) -> None:
         notify_systemd("WATCHDOG=1")

@@ -21,14 +21,19 @@ class Spool:
     row in the database (its sender was never told Success).
     """
 
-    def __init__(self, root: Path, min_free_bytes: int) -> None:
+    def __init__(self, root: Path, min_free_bytes: int, *, make: bool = True) -> None:
+        """Make the folders that are not there yet; with `make=False` nothing is made: for a look beside a node."""
         self.root = root
         self._min_free = min_free_bytes
         self._incoming = root / "incoming"
+        if make:
+            self._make()
+
+    def _make(self) -> None:
         self._incoming.mkdir(parents=True, exist_ok=True)
         for shard in _SHARDS:
-            (root / "objects" / shard).mkdir(parents=True, exist_ok=True)
-        for folder in (root / "objects", root):
+            (self.root / "objects" / shard).mkdir(parents=True, exist_ok=True)
+        for folder in (self.root / "objects", self.root):
             _sync_folder(folder)
 
     def store(self, content: bytes) -> str:
@@ -81,7 +86,7 @@ class Spool:
         for leftover in self._incoming.iterdir():
             leftover.unlink()
         count = 0
-        for relative in self._objects():
+        for relative in self.objects():
             if relative not in claimed:
                 aside = self.root / "unclaimed"
                 aside.mkdir(exist_ok=True)
@@ -89,10 +94,17 @@ class Spool:
                 count += 1
         return count
 
-    def _objects(self) -> Iterator[str]:
+    def objects(self) -> Iterator[str]:
+        """The files that are complete, relative to the root; those of one shard are listed at a time."""
         for shard in _SHARDS:
-            for entry in sorted((self.root / "objects" / shard).iterdir()):
+            folder = self.root / "objects" / shard
+            for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
                 yield str(entry.relative_to(self.root))
+
+    def count_set_aside(self) -> int:
+        """How many files a crash left without a row."""
+        aside = self.root / "unclaimed"
+        return sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0
 
 
 def make_folder_durably(folder: Path) -> None:

@@ -33,7 +33,7 @@ from ctiqa_node.db.tables import (
     Series,
     now,
 )
-from ctiqa_node.ingest import kept_instances, summary_of
+from ctiqa_node.ingest import kept_instances, note_assessed, summary_of
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.report.agreement import window_agreement
 from ctiqa_node.report.completeness import completeness
@@ -147,6 +147,7 @@ class Assessing:
             job = jobs.hold(session, job_id, worker)
             session.add(_volume_row(job, report))
             _record_assessments(session, job, assessed, volume, self._analyst.device, at)
+            note_assessed(session, job.series, revision, {source.sop_instance_uid for source in volume.sources})
             self._record_outputs(session, job.series, rows)
             jobs.finish(job)
             apply_event(session, job.series, SeriesEvent.ASSESSED, f"revision {revision}")

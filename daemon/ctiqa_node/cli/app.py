@@ -17,6 +17,7 @@ from ctiqa_node.cli import (
     model,
     peers,
     queue,
+    reconcile,
     results,
     serve,
     status,
@@ -88,6 +89,7 @@ app.command()(assess.assess)
 app.command()(results.results)
 app.add_typer(queue.app, name="queue")
 app.command()(why.why)
+app.command()(reconcile.reconcile)
 app.add_typer(model.app, name="model")
 app.command()(train.train)
 app.command()(evaluate.evaluate)

@@ -72,8 +72,18 @@ def _facts(found: NodeStatus) -> RenderableType:
             "Disk",
             found.disk_free_mib and f"{found.disk_free_mib} MiB free, {found.disk_min_free_mib} MiB are kept free",
         ),
+        ("Books", _books(found)),
         ("State folder", found.state_dir),
     )
+
+
+def _books(found: NodeStatus) -> str:
+    last = found.last_reconciliation
+    if last is None:
+        return "not read yet"
+    fates = ", ".join(f"{count} {fate}" for fate, count in last.fates.items()) or "no instances"
+    words = "add up" if last.adds_up else f"did not add up in {console.counted(last.troubles, 'place')}"
+    return f"{words}, read {console.age(last.at)}: {fates}"
 
 
 def _worker(found: NodeStatus) -> str:

@@ -146,6 +146,8 @@ class Instance(Base):
     orientation: Mapped[list[float] | None] = mapped_column(JSON)
     frames: Mapped[int] = mapped_column(default=1)
     own_result: Mapped[bool] = mapped_column(default=False)
+    assessed_in: Mapped[int | None]
+    """The last revision of its series whose volume it was part of."""
 
     series: Mapped[Series] = relationship(back_populates="instances")
     association: Mapped[Association | None] = relationship()
