@@ -164,6 +164,13 @@ class DeliverySection(_Section):
     connection_timeout_seconds: Seconds = 10
 
 
+class RetentionSection(_Section):
+    """How long what names patients is kept."""
+
+    days: Annotated[float, Field(ge=0, le=36500)] = 7
+    """Of pixel data, after its series came to an end; 0: for ever."""
+
+
 class LedgerSection(_Section):
     """How often the node reads its own books."""
 
@@ -196,6 +203,7 @@ class Config(BaseSettings):
     report: ReportSection = Field(default_factory=ReportSection)
     destinations: tuple[Destination, ...] = ()
     delivery: DeliverySection = Field(default_factory=DeliverySection)
+    retention: RetentionSection = Field(default_factory=RetentionSection)
     ledger: LedgerSection = Field(default_factory=LedgerSection)
     logging: LoggingSection = Field(default_factory=LoggingSection)
 

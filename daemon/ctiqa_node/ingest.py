@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -38,6 +38,10 @@ _UNREADABLE = (
     InvalidDicomError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OSError, OverflowError,
     NotImplementedError, RecursionError, struct.error, zlib.error,
 )  # fmt: skip
+
+
+# What comes again of these after its pixel data has expired is not wanted again: the values are here.
+_VALUED = frozenset({SeriesState.ANALYSED, SeriesState.DELIVERED, SeriesState.UNDELIVERED})
 
 
 class Outcome(StrEnum):
@@ -95,24 +99,33 @@ class Ingest:
             raise RetryLater(f"The database cannot be written: {error.orig}.") from error
 
     def _count_copy(self, received: ReceivedInstance, digest: str) -> bool:
-        """Count the very same instance once more, if it is here."""
+        """Count the very same instance once more, if it is here or no longer needed."""
         with self._database.read() as session:
             known = _find_same(session, received.sop_instance_uid, digest)
-        if known is None or not self._spool.path(known.path).is_file():
-            return False
+            if known is None or not self._is_kept(known):
+                return False
         with self._database.write() as session:
-            _count(session, received, session.get_one(Instance, known.id))
+            again = session.get(Instance, known.id)
+            if again is None or not self._is_kept(again):  # purged or expired meanwhile
+                return False
+            _count(session, received, again)
         return True
+
+    def _is_kept(self, instance: Instance) -> bool:
+        """Whether its file is there, or has expired and its series has the values that were made of it."""
+        if instance.expired_at is not None:
+            return instance.series.state in _VALUED
+        return self._spool.path(instance.path).is_file()
 
     def _record(self, received: ReceivedInstance, header: _Header, digest: str, path: str) -> Outcome:
         with self._database.write() as session:
             same = _find_same(session, received.sop_instance_uid, digest)
             if same is not None:
                 # Two associations brought it at once; or its file had gone, and this one takes its place.
-                if self._spool.path(same.path).is_file():
+                if self._is_kept(same):
                     self._spool.discard(path)
                 else:
-                    same.path = path
+                    _take_again(session, same, path)
                 _count(session, received, same)
                 return Outcome.DUPLICATE
             kept = _find_kept(session, received.sop_instance_uid)
@@ -145,9 +158,10 @@ class Ingest:
             return
         kept = kept_instances(session, series)
         choice = choose([summary_of(instance, series) for instance in kept], self._settings.min_slices)
-        if choice.reason is not None:
-            apply_event(session, series, SeriesEvent.NOT_ELIGIBLE, choice.reason)
-            log.info("series skipped", series=series.series_instance_uid, reason=choice.reason)
+        reason = choice.reason or _without_pixels(series, [kept[index] for index in choice.selected])
+        if reason is not None:
+            apply_event(session, series, SeriesEvent.NOT_ELIGIBLE, reason)
+            log.info("series skipped", series=series.series_instance_uid, reason=reason)
             return
         series.revision += 1
         apply_event(session, series, SeriesEvent.QUIET, f"{len(choice.selected)} of {len(kept)} instances")
@@ -266,6 +280,26 @@ def _find_or_open_series(session: Session, header: _Header) -> Series:
     )
     session.add(series)
     return series
+
+
+def _take_again(session: Session, instance: Instance, path: str) -> None:
+    """A file takes the place of one that has gone. If that had expired, its series is looked at anew."""
+    instance.path = path
+    if instance.expired_at is not None:
+        instance.expired_at = None
+        _touch(session, instance.series)
+
+
+def _without_pixels(series: Series, chosen: Sequence[Instance]) -> str | None:
+    """Why a series that a slice came to after its pixel data had expired is not assessed; None: all pixels are here."""
+    expired = sum(instance.expired_at is not None for instance in chosen)
+    if not expired:
+        return None
+    values = f"; the values of revision {series.revision} stand" if series.revision else ""
+    return (
+        f"the pixel data of {expired} of its {len(chosen)} slices has expired (retention.days){values}; "
+        "send the whole series again to have it assessed"
+    )
 
 
 def _row(

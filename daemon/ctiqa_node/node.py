@@ -23,6 +23,8 @@ from ctiqa_node.health import NODE_PROCESS
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.ledger.files import SWEEP_HOURS, sweep_outputs
+from ctiqa_node.ledger.removal import carry_out
+from ctiqa_node.ledger.retention import RETENTION_SECONDS
 from ctiqa_node.ledger.rounds import LOOK_SECONDS, Rounds
 from ctiqa_node.logs import get_logger
 from ctiqa_node.scheduler import Scheduler, notify_systemd
@@ -104,6 +106,7 @@ class Node:
         scheduler.every(WATCH_SECONDS, "worker", self.supervisor.watch)
         scheduler.every(HEARTBEAT_SECONDS, "sign of life", self._beat)
         scheduler.every(LOOK_SECONDS, "reading of the books", rounds.reconcile)
+        scheduler.every(RETENTION_SECONDS, "retention of pixel data", rounds.expire)
         scheduler.every(SWEEP_HOURS * 3600, "results without a row", rounds.sweep)
         self._beat()
         scheduler.start()
@@ -120,8 +123,9 @@ class Node:
                 .values(outcome=AssociationOutcome.LOST, closed_at=now(), detail="the node stopped")
             )
             end_unknown(session, [destination.name for destination in self._config.destinations])
+        carry_out(self._database, self._folder.root)
         with self._database.read() as session:
-            claimed = set(session.scalars(select(Instance.path)))
+            claimed = set(session.scalars(select(Instance.path).where(Instance.expired_at.is_(None))))
         unclaimed = spool.set_aside_unclaimed(claimed)
         swept = sweep_outputs(self._database, self._folder.outputs, older_than_seconds=0)
         if lost or unclaimed or swept:

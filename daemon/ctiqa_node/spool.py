@@ -34,7 +34,7 @@ class Spool:
         for shard in _SHARDS:
             (self.root / "objects" / shard).mkdir(parents=True, exist_ok=True)
         for folder in (self.root / "objects", self.root):
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def store(self, content: bytes) -> str:
         """Write one file; returns its path relative to the root once it and its folder are on disk.
@@ -49,7 +49,7 @@ class Spool:
             self.require_room(len(content))
             _write_synced(temporary, content)
             temporary.rename(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             for leftover in (temporary, target):
                 with suppress(OSError):
@@ -110,7 +110,7 @@ class Spool:
 def make_folder_durably(folder: Path) -> None:
     """Make a folder that is still there after a power cut; it may be there already."""
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -122,7 +122,7 @@ def write_durably(path: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _write_synced(path: Path, content: bytes) -> None:
@@ -133,7 +133,8 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk: files that came, and files that went."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""the ledger: which revision each instance was part of, and what was found when the books were read
+"""the ledger: the audit, the fate of each instance, what was found when the books were read, and files that are to go
 
 Revision: 0005
 Revises: 0003
@@ -21,8 +21,35 @@ UPDATE instances SET assessed_in = (
 WHERE state = 'kept'
 """
 
+_APPEND_ONLY = (
+    "CREATE TRIGGER audit_no_{name} BEFORE {verb} ON audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit can only be added to'); END"
+)
+
 
 def upgrade() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.Column("who", sa.String(), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=True),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
+    op.create_index(op.f("ix_audit_event"), "audit", ["event"], unique=False)
+    for verb in ("UPDATE", "DELETE"):
+        op.execute(_APPEND_ONLY.format(name=verb.lower(), verb=verb))
+    op.create_table(
+        "file_removals",
+        sa.Column("path", sa.String(), nullable=False),
+        sa.Column("decided_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("path"),
+    )
     op.create_table(
         "reconciliations",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -37,9 +64,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.add_column("instances", sa.Column("assessed_in", sa.Integer(), nullable=True))
+    op.add_column("instances", sa.Column("expired_at", sa.DateTime(), nullable=True))
     op.execute(_ASSESSED_IN)
 
 
 def downgrade() -> None:
+    op.drop_column("instances", "expired_at")
     op.drop_column("instances", "assessed_in")
     op.drop_table("reconciliations")
+    op.drop_table("file_removals")
+    op.drop_table("audit")

@@ -55,6 +55,8 @@ def _show(account: Account) -> None:
             ("Work", f"series {account.series}, jobs {account.jobs}, results {account.outputs}, "
                      f"deliveries {account.deliveries}"),
             ("Read", f"{account.files_read} files, {account.bytes_read / 2**20:.1f} MiB, in {seconds:.1f} s"),
+            ("Purged", account.purged and f"{account.purged} instances, which the audit tells"),
+            ("To be removed", account.to_be_removed and f"{account.to_be_removed} files, within minutes"),
             ("Being written", account.in_flight and f"{account.in_flight} files, which need no row yet"),
             ("Set aside", account.set_aside and f"{account.set_aside} files in spool/unclaimed: left by a crash, their "
                                                 "senders were never told Success"),

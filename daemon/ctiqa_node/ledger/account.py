@@ -31,6 +31,8 @@ class Fate(StrEnum):
     """Its series is not assessed; the series has the reason."""
     FAILED = "failed"
     """Its series could not be assessed; the series has the reason."""
+    EXPIRED = "expired"
+    """Its pixel data was given up by retention, after its series had come to an end."""
     QUARANTINED = "quarantined"
     """Its SOP Instance UID came before with other content: kept apart, never assessed."""
 
@@ -75,6 +77,10 @@ class Account(BaseModel):
     bytes_read: int = 0
     in_flight: int = 0
     """Files that were seen being written, and had their row in time."""
+    purged: int = 0
+    """Answers with Success whose instances were purged since; the audit has them."""
+    to_be_removed: int = 0
+    """Files that are to go and are still there."""
     set_aside: int = 0
     """Files in `spool/unclaimed`: a crash left them, their senders were never told Success."""
     troubles: list[Trouble] = []

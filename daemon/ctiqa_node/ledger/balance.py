@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.books import AuditEntry, AuditEvent
 from ctiqa_node.db.tables import Association, Instance
 from ctiqa_node.ledger.account import AnySelect, Trouble, TroubleKind
 
@@ -15,6 +16,7 @@ def unaccounted(session: Session) -> Iterator[Trouble]:
     """Answers with Success that no row accounts for."""
     answered = session.scalar(select(func.coalesce(func.sum(Association.stored), 0))) or 0
     shown = session.scalar(select(func.coalesce(func.sum(Instance.copies), 0))) or 0
+    shown += purged_answers(session)
     if answered > shown:
         yield Trouble(
             kind=TroubleKind.LOST,
@@ -29,6 +31,13 @@ def unaccounted(session: Session) -> Iterator[Trouble]:
             what=f"association {association} of {calling} has {rows} instances and {answers} answers with Success",
             to_do="restore the database from its last backup if it was changed by hand; otherwise report it",
         )
+
+
+def purged_answers(session: Session) -> int:
+    """How many answers the audit has for instances that were purged."""
+    answers = func.json_extract(AuditEntry.detail, "$.answers")
+    total = select(func.coalesce(func.sum(answers), 0)).where(AuditEntry.event == AuditEvent.PURGED.value)
+    return session.scalar(total) or 0
 
 
 def broken_rows(session: Session) -> Iterator[Trouble]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.books import FileRemoval
 from ctiqa_node.db.session import BUSY_TIMEOUT_MS, Database
 from ctiqa_node.db.states import JobState
 from ctiqa_node.db.tables import Instance, Job, Output
@@ -134,8 +135,10 @@ def output_files(outputs: Path) -> Iterator[str]:
 
 
 def claimed_instances(session: Session, relatives: list[str]) -> set[str]:
-    """Of these files of the spool those that have a row."""
-    return set(session.scalars(select(Instance.path).where(Instance.path.in_(relatives))))
+    """Of these files of the spool those that have a row, or are to go."""
+    doomed = select(FileRemoval.path).where(FileRemoval.path.in_([f"spool/{each}" for each in relatives]))
+    going = {path.removeprefix("spool/") for path in session.scalars(doomed)}
+    return going | set(session.scalars(select(Instance.path).where(Instance.path.in_(relatives))))
 
 
 def claimed_outputs(session: Session, relatives: list[str]) -> set[str]:
@@ -143,6 +146,8 @@ def claimed_outputs(session: Session, relatives: list[str]) -> set[str]:
     claimed = set(session.scalars(select(Output.path).where(Output.path.in_(relatives))))
     open_jobs = select(Job.series_id).where(Job.state.in_((JobState.TODO, JobState.DOING)))
     folders = {str(each) for each in session.scalars(open_jobs)}
+    doomed = session.scalars(select(FileRemoval.path).where(FileRemoval.path.like("outputs/%")))
+    folders |= {path.removeprefix("outputs/") for path in doomed}
     return claimed | {each for each in relatives if each.split("/")[0] in folders}
 
 

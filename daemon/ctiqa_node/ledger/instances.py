@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
+from ctiqa_node.db.books import FileRemoval
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import InstanceState, SeriesState
 from ctiqa_node.db.tables import Instance, Series
@@ -49,7 +50,10 @@ class InstanceReading:
                 self._findings.counts["answers"] += row.copies
                 self._findings.fates[fate_of(row)] += 1
                 self._check()
-                self._hold_against_file(row)
+                if row.expired_at is None:
+                    self._hold_against_file(row)
+                else:
+                    self._require_absence(row)
 
     def _pages(self, since: datetime | None) -> Iterator[Sequence[AnyRow]]:
         last = 0
@@ -72,11 +76,22 @@ class InstanceReading:
                 again = session.execute(_instances().where(Instance.id == row.id)).one_or_none()
             if again is None:
                 return
+            if again.expired_at is not None:
+                return
             found = read_dataset(self._spool.path(again.path))
             if not _agree(again, found):
                 self._tell(again, found)
         self._findings.counts["files_read"] += not found.missing
         self._findings.counts["bytes_read"] += found.size
+
+    def _require_absence(self, row: AnyRow) -> None:
+        if not self._spool.path(row.path).exists():
+            return
+        with self._database.read() as session:
+            if session.get(FileRemoval, f"spool/{row.path}") is not None:
+                return
+        what = f"the file {self._spool.path(row.path)} is there, though it expired on {row.expired_at:%Y-%m-%d}"
+        self._findings.trouble(TroubleKind.UNCLAIMED, row.series_instance_uid, what, "remove it")
 
     def _tell(self, row: AnyRow, found: Read) -> None:
         who = f"instance {row.sop_instance_uid}, received {row.received_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -93,6 +108,8 @@ class InstanceReading:
 
 def fate_of(row: AnyRow) -> Fate:
     """The one fate of an instance, by its row and that of its series."""
+    if row.expired_at is not None:
+        return Fate.EXPIRED
     if row.state is InstanceState.CONFLICT:
         return Fate.QUARANTINED
     fate = _BY_SERIES.get(row.series_state)
@@ -104,8 +121,8 @@ def fate_of(row: AnyRow) -> Fate:
 def _instances() -> AnySelect:
     return select(
         Instance.id, Instance.sop_instance_uid, Instance.path, Instance.sha256, Instance.bytes, Instance.state,
-        Instance.received_at, Instance.copies, Instance.assessed_in, Series.series_instance_uid, Series.revision,
-        Series.state.label("series_state"),
+        Instance.received_at, Instance.copies, Instance.assessed_in, Instance.expired_at,
+        Series.series_instance_uid, Series.revision, Series.state.label("series_state"),
     ).join(Series, Instance.series_id == Series.id)  # fmt: skip
 
 

@@ -13,11 +13,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config
-from ctiqa_node.db.books import Reconciliation
+from ctiqa_node.db.books import FileRemoval, Reconciliation
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import Delivery, Job, Output, Series, now
 from ctiqa_node.ledger.account import Account, AnyRow, Fate, Findings, TroubleKind
-from ctiqa_node.ledger.balance import broken_rows, unaccounted
+from ctiqa_node.ledger.balance import broken_rows, purged_answers, unaccounted
 from ctiqa_node.ledger.digests import Read, read_file
 from ctiqa_node.ledger.files import FileReading
 from ctiqa_node.ledger.instances import PAGE, InstanceReading
@@ -48,6 +48,8 @@ def reconcile(
     with database.read() as session:
         for name, column in _COUNTED.items():
             findings.counts[name] = session.scalar(select(func.count(column))) or 0
+        findings.counts["purged"] = purged_answers(session)
+        findings.counts["to_be_removed"] = session.scalar(select(func.count(FileRemoval.path))) or 0
         _read_work(session, config, findings, running=folder.is_locked(), whole=since is None)
     InstanceReading(database, spool, findings, check).run(since)
     _read_outputs(database, folder, findings, since, check)

@@ -13,6 +13,8 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import now
 from ctiqa_node.ledger.files import SWEEP_HOURS, sweep_outputs
 from ctiqa_node.ledger.reconcile import Stopped, reconcile, record
+from ctiqa_node.ledger.removal import carry_out
+from ctiqa_node.ledger.retention import expire
 from ctiqa_node.logs import get_logger
 from ctiqa_node.state import StateFolder
 
@@ -54,6 +56,16 @@ class Rounds:
             log.error(
                 "the books do not add up; ctiqa-node reconcile tells what", troubles=account.trouble_count, **counts
             )
+
+    def expire(self) -> None:
+        """Give up the pixel data of series that ended long ago, and remove what a crash left of an earlier round."""
+        try:
+            carry_out(self._database, self._folder.root)
+            count = expire(self._database, self._folder, self._config.retention.days, self._check)
+        except Stopped:
+            return
+        if count:
+            log.info("pixel data expired", instances=count, days=self._config.retention.days)
 
     def sweep(self) -> None:
         """Remove results that no row claims: what a worker left that was killed, or whose series moved on."""
