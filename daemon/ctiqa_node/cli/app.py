@@ -16,6 +16,7 @@ from ctiqa_node.cli import (
     evaluate,
     model,
     peers,
+    purge,
     queue,
     reconcile,
     results,
@@ -90,6 +91,7 @@ app.command()(results.results)
 app.add_typer(queue.app, name="queue")
 app.command()(why.why)
 app.command()(reconcile.reconcile)
+app.command()(purge.purge)
 app.add_typer(model.app, name="model")
 app.command()(train.train)
 app.command()(evaluate.evaluate)
