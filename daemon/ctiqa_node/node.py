@@ -10,8 +10,9 @@ from types import FrameType
 
 from sqlalchemy import select, update
 
-from ctiqa_node import __version__
+from ctiqa_node import __version__, audit
 from ctiqa_node.config import Config
+from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
 from ctiqa_node.db.tables import Association, Heartbeat, Instance, now
@@ -123,6 +124,7 @@ class Node:
                 .values(outcome=AssociationOutcome.LOST, closed_at=now(), detail="the node stopped")
             )
             end_unknown(session, [destination.name for destination in self._config.destinations])
+            audit.note(session, AuditEvent.STARTED, audit.user(), {"version": __version__})
         carry_out(self._database, self._folder.root)
         with self._database.read() as session:
             claimed = set(session.scalars(select(Instance.path).where(Instance.expired_at.is_(None))))

@@ -21,9 +21,22 @@ UPDATE instances SET assessed_in = (
 WHERE state = 'kept'
 """
 
-_APPEND_ONLY = (
-    "CREATE TRIGGER audit_no_{name} BEFORE {verb} ON audit "
-    "BEGIN SELECT RAISE(ABORT, 'the audit can only be added to'); END"
+_TRIGGERS = (
+    "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit can only be added to'); END",
+    "CREATE TRIGGER audit_no_replacement BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) "
+    "BEGIN SELECT RAISE(ABORT, 'the audit can only be added to'); END",
+    "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit can only be added to'); END",
+    "CREATE TRIGGER audit_received AFTER UPDATE OF outcome ON associations "
+    "WHEN OLD.outcome = 'open' AND NEW.outcome <> 'open' AND NEW.stored + NEW.refused > 0 "
+    "BEGIN INSERT INTO audit (at, event, who, address, detail) "
+    "VALUES (COALESCE(NEW.closed_at, NEW.opened_at), 'received', NEW.calling_ae_title, NEW.address, "
+    "json_object('stored', NEW.stored, 'refused', NEW.refused, 'association', NEW.outcome)); END",
+    "CREATE TRIGGER audit_rejected AFTER INSERT ON associations WHEN NEW.outcome = 'rejected' "
+    "BEGIN INSERT INTO audit (at, event, who, address, detail) "
+    "VALUES (NEW.opened_at, 'association rejected', NEW.calling_ae_title, NEW.address, "
+    "json_object('reason', COALESCE(NEW.detail, ''))); END",
 )
 
 
@@ -42,8 +55,8 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
     op.create_index(op.f("ix_audit_event"), "audit", ["event"], unique=False)
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(_APPEND_ONLY.format(name=verb.lower(), verb=verb))
+    for trigger in _TRIGGERS:
+        op.execute(trigger)
     op.create_table(
         "file_removals",
         sa.Column("path", sa.String(), nullable=False),
@@ -69,6 +82,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for name in ("audit_received", "audit_rejected"):
+        op.execute(f"DROP TRIGGER {name}")
     op.drop_column("instances", "expired_at")
     op.drop_column("instances", "assessed_in")
     op.drop_table("reconciliations")

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from ctiqa_node.cli import (
     assess,
+    audit,
     calibrate,
     configuration,
     database,
@@ -92,6 +93,7 @@ app.add_typer(queue.app, name="queue")
 app.command()(why.why)
 app.command()(reconcile.reconcile)
 app.command()(purge.purge)
+app.command()(audit.audit)
 app.add_typer(model.app, name="model")
 app.command()(train.train)
 app.command()(evaluate.evaluate)

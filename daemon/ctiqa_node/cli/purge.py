@@ -38,7 +38,7 @@ def purge(
         raise typer.BadParameter("give --patient or --study")
     config = config_of(context)
     folder, target = StateFolder(config.node.state_dir), Target(patient, study)
-    with open_database(config) as database:
+    with open_database(config, "purge") as database:
         found = _look(database, folder, target)
         if not yes and not typer.confirm(f"Remove {_what(found)} for good?", err=True):
             raise CtiqaError("Nothing was removed.")

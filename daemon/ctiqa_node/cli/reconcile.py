@@ -32,7 +32,7 @@ def reconcile(context: typer.Context, since: Since = None, as_json: AsJson = Fal
     Exit codes: 0 everything adds up, 1 something does not (the table says what, and what to do).
     """
     config, moment = config_of(context), moment_of(since)
-    with open_database(config) as database:
+    with open_database(config, "reconcile") as database:
         account = read_books(config, database, moment)
         if moment is None:
             record(database, account)

@@ -39,13 +39,26 @@ class AuditEntry(Base):
     detail: Mapped[dict[str, str | int]] = mapped_column(JSON, default=dict)
 
 
-APPEND_ONLY = tuple(
-    f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
-    "BEGIN SELECT RAISE(ABORT, 'the audit can only be added to'); END"
-    for verb in ("UPDATE", "DELETE")
+TRIGGERS = (
+    "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit can only be added to'); END",
+    "CREATE TRIGGER audit_no_replacement BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) "
+    "BEGIN SELECT RAISE(ABORT, 'the audit can only be added to'); END",
+    "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit can only be added to'); END",
+    # Written by the database itself, in the transaction in which an association ends: however it ended, and also when
+    # it is found at a start that it was lost.
+    "CREATE TRIGGER audit_received AFTER UPDATE OF outcome ON associations "
+    "WHEN OLD.outcome = 'open' AND NEW.outcome <> 'open' AND NEW.stored + NEW.refused > 0 "
+    "BEGIN INSERT INTO audit (at, event, who, address, detail) "
+    "VALUES (COALESCE(NEW.closed_at, NEW.opened_at), 'received', NEW.calling_ae_title, NEW.address, "
+    "json_object('stored', NEW.stored, 'refused', NEW.refused, 'association', NEW.outcome)); END",
+    "CREATE TRIGGER audit_rejected AFTER INSERT ON associations WHEN NEW.outcome = 'rejected' "
+    "BEGIN INSERT INTO audit (at, event, who, address, detail) "
+    "VALUES (NEW.opened_at, 'association rejected', NEW.calling_ae_title, NEW.address, "
+    "json_object('reason', COALESCE(NEW.detail, ''))); END",
 )
-for _trigger in APPEND_ONLY:
-    event.listen(AuditEntry.__table__, "after_create", DDL(_trigger))
+"""What Alembic does not see; a change of the tables by a later migration must make them again."""
 
 
 class Reconciliation(Base):
@@ -74,3 +87,7 @@ class FileRemoval(Base):
 
     path: Mapped[str] = mapped_column(primary_key=True)
     decided_at: Mapped[datetime]
+
+
+for _trigger in TRIGGERS:
+    event.listen(Base.metadata, "after_create", DDL(_trigger))
