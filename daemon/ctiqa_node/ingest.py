@@ -211,14 +211,15 @@ def read_header(received: ReceivedInstance) -> _Header:
         header = _header(dataset)
         named = str(dataset.get("SOPInstanceUID", "")), str(dataset.get("SOPClassUID", ""))
     except _UNREADABLE as error:
-        raise Rejected(f"The dataset cannot be read: {error}.") from error
+        log.debug("dataset cannot be read", error=str(error))  # it may quote a value, and a value may be a name
+        raise Rejected(f"The dataset cannot be read ({type(error).__name__}).") from error
     for keyword, uid in (
         ("SOP Instance UID", named[0]),
         ("Study Instance UID", header.study_instance_uid),
         ("Series Instance UID", header.series_instance_uid),
     ):
         if not is_uid(uid):
-            raise Rejected(f"{keyword} is missing." if not uid else f"{keyword} {uid[:64]!r} is not a UID.")
+            raise Rejected(f"{keyword} is missing." if not uid else f"{keyword} is not a UID.")
     if named != (received.sop_instance_uid, received.sop_class_uid):
         raise MismatchedDataset("The dataset is not the SOP Instance that the command names.")
     return header

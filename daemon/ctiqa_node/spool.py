@@ -30,9 +30,10 @@ class Spool:
             self._make()
 
     def _make(self) -> None:
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        for folder in (self.root, self._incoming, self.root / "objects"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for shard in _SHARDS:
-            (self.root / "objects" / shard).mkdir(parents=True, exist_ok=True)
+            (self.root / "objects" / shard).mkdir(mode=0o700, exist_ok=True)
         for folder in (self.root / "objects", self.root):
             sync_folder(folder)
 
@@ -89,7 +90,7 @@ class Spool:
         for relative in self.objects():
             if relative not in claimed:
                 aside = self.root / "unclaimed"
-                aside.mkdir(exist_ok=True)
+                aside.mkdir(mode=0o700, exist_ok=True)
                 self.path(relative).rename(aside / Path(relative).name)
                 count += 1
         return count
@@ -109,7 +110,7 @@ class Spool:
 
 def make_folder_durably(folder: Path) -> None:
     """Make a folder that is still there after a power cut; it may be there already."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     sync_folder(folder.parent)
 
 
@@ -126,7 +127,9 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("xb", buffering=0) as file:
+    # For the owner alone, whatever the umask: it is a patient's.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
         view = memoryview(content)
         while view:
             view = view[file.write(view) :]
