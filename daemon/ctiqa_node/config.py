@@ -176,6 +176,9 @@ class LedgerSection(_Section):
 
     reconcile_every_hours: Annotated[float, Field(ge=0, le=744)] = 24
     """0: never by itself."""
+    backup_every_hours: Annotated[float, Field(ge=0, le=744)] = 24
+    """0: never by itself."""
+    backups_kept: Annotated[int, Field(ge=1, le=1000)] = 7
 
 
 class LoggingSection(_Section):

@@ -23,10 +23,11 @@ from ctiqa_node.errors import StateError
 from ctiqa_node.health import NODE_PROCESS
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
+from ctiqa_node.ledger.backup import require_sound
 from ctiqa_node.ledger.files import SWEEP_HOURS, sweep_outputs
 from ctiqa_node.ledger.removal import carry_out
 from ctiqa_node.ledger.retention import RETENTION_SECONDS
-from ctiqa_node.ledger.rounds import LOOK_SECONDS, Rounds
+from ctiqa_node.ledger.rounds import BACKUP_SECONDS, LOOK_SECONDS, Rounds
 from ctiqa_node.logs import get_logger
 from ctiqa_node.scheduler import Scheduler, notify_systemd
 from ctiqa_node.spool import Spool
@@ -62,6 +63,7 @@ class Node:
         with ExitStack() as building:
             self._folder.create()
             building.enter_context(NodeLock(self._folder))
+            require_sound(self._folder)
             upgrade(self._folder.database)
             self._database = Database(self._folder.database)
             building.callback(self._database.close)
@@ -107,6 +109,7 @@ class Node:
         scheduler.every(WATCH_SECONDS, "worker", self.supervisor.watch)
         scheduler.every(HEARTBEAT_SECONDS, "sign of life", self._beat)
         scheduler.every(LOOK_SECONDS, "reading of the books", rounds.reconcile)
+        scheduler.every(BACKUP_SECONDS, "backup", rounds.back_up)
         scheduler.every(RETENTION_SECONDS, "retention of pixel data", rounds.expire)
         scheduler.every(SWEEP_HOURS * 3600, "results without a row", rounds.sweep)
         self._beat()

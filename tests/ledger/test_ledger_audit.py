@@ -80,9 +80,10 @@ def test_replacing_a_line_is_refused_too(kept: Books) -> None:
     with kept.database.write() as session:
         audit.note(session, AuditEvent.STARTED, "node", {"version": "1"})
     replace = "INSERT OR REPLACE INTO audit (id, at, event, who, address, detail) VALUES (1, '', '', '', '', '{}')"
-    with sqlite3.connect(kept.database.path) as connection:
-        with pytest.raises(sqlite3.IntegrityError, match="can only be added to"):
-            connection.execute(replace)
+    connection = sqlite3.connect(kept.database.path)
+    with pytest.raises(sqlite3.IntegrityError, match="can only be added to"):
+        connection.execute(replace)
+    connection.close()
 
 
 @pytest.mark.parametrize("outcome", [AssociationOutcome.RELEASED, AssociationOutcome.ABORTED, AssociationOutcome.LOST])

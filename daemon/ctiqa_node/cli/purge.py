@@ -12,6 +12,7 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.ledger import purge as ledger
 from ctiqa_node.ledger import traces
+from ctiqa_node.ledger.backup import make_backup
 from ctiqa_node.ledger.purge import Holding, Target
 from ctiqa_node.state import StateFolder
 
@@ -43,6 +44,8 @@ def purge(
         if not yes and not typer.confirm(f"Remove {_what(found)} for good?", err=True):
             raise CtiqaError("Nothing was removed.")
         _carry_out(database, folder, target)
+    if config.ledger.backup_every_hours:
+        make_backup(folder, config.ledger.backups_kept, config.spool.min_free_mib << 20)
 
 
 def _look(database: Database, folder: StateFolder, target: Target) -> Holding:

@@ -20,6 +20,7 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import JobState
 from ctiqa_node.db.tables import Base, Instance, Job, Output, Series
 from ctiqa_node.errors import CtiqaError
+from ctiqa_node.ledger.backup import copies_of
 from ctiqa_node.ledger.removal import carry_out, doom
 from ctiqa_node.spool import sync_folder
 from ctiqa_node.state import StateFolder
@@ -129,6 +130,7 @@ def purge(database: Database, folder: StateFolder, target: Target) -> Holding:
         doom(session, (f"spool/{path}" for path in paths))
         doom(session, (str(path.relative_to(folder.root)) for path in found.unclaimed))
         doom(session, _outputs_set_aside(folder, ids))
+        doom(session, copies_of(folder))
         studies = set(session.scalars(select(Series.study_instance_uid).where(Series.id.in_(ids))))
         _delete_rows(session, ids)
         _note(session, target, found, studies)

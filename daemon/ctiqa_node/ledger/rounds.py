@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from datetime import timedelta
 
 from sqlalchemy import func, select
@@ -11,6 +13,8 @@ from ctiqa_node.config import Config
 from ctiqa_node.db.books import Reconciliation
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import now
+from ctiqa_node.errors import RetryLater
+from ctiqa_node.ledger.backup import backups_of, make_backup
 from ctiqa_node.ledger.files import SWEEP_HOURS, sweep_outputs
 from ctiqa_node.ledger.reconcile import Stopped, reconcile, record
 from ctiqa_node.ledger.removal import carry_out
@@ -21,7 +25,9 @@ from ctiqa_node.state import StateFolder
 log = get_logger(__name__)
 
 LOOK_SECONDS = 20.0
-"""How often it is looked whether something is due."""
+"""How often it is looked whether a reading of the books is due."""
+BACKUP_SECONDS = 300.0
+"""The same of a backup; a failed one is tried again after this time."""
 
 
 class Rounds:
@@ -56,6 +62,20 @@ class Rounds:
             log.error(
                 "the books do not add up; ctiqa-node reconcile tells what", troubles=account.trouble_count, **counts
             )
+
+    def back_up(self) -> None:
+        """Copy the database when the last copy is long enough ago."""
+        settings = self._config.ledger
+        made = backups_of(self._folder)
+        age = time.time() - made[-1].stat().st_mtime if made else math.inf
+        if settings.backup_every_hours == 0 or age < settings.backup_every_hours * 3600:
+            return
+        try:
+            backup = make_backup(self._folder, settings.backups_kept, self._config.spool.min_free_mib << 20)
+        except RetryLater as error:
+            log.error("no backup was made", reason=str(error))
+            return
+        log.info("backup made", file=backup.name, bytes=backup.stat().st_size)
 
     def expire(self) -> None:
         """Give up the pixel data of series that ended long ago, and remove what a crash left of an earlier round."""
