@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from io import BytesIO
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from sqlalchemy import Select, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import SeriesSection
-from ctiqa_node.ct.selection import InstanceSummary, choose, summarise
+from ctiqa_node.ct.selection import InstanceSummary, choose
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import InstanceState, SeriesState
 from ctiqa_node.db.tables import Association, Instance, Series, now
@@ -27,18 +22,11 @@ from ctiqa_node.dicom import ReceivedInstance, is_uid
 from ctiqa_node.errors import Rejected, RetryLater
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.logs import get_logger
-from ctiqa_node.report.uids import is_own_result
+from ctiqa_node.received_header import UNREADABLE, Header, header_of
 from ctiqa_node.series import WAITING_FOR_QUIET, SeriesEvent, apply_event
 from ctiqa_node.spool import Spool
 
 log = get_logger(__name__)
-
-# What pydicom raises on bytes that are no dataset, whatever they pretend to be.
-_UNREADABLE = (
-    InvalidDicomError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OSError, OverflowError,
-    NotImplementedError, RecursionError, struct.error, zlib.error,
-)  # fmt: skip
-
 
 # What comes again of these after its pixel data has expired is not wanted again: the values are here.
 _VALUED = frozenset({SeriesState.ANALYSED, SeriesState.DELIVERED, SeriesState.UNDELIVERED})
@@ -50,20 +38,6 @@ class Outcome(StrEnum):
     KEPT = "kept"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """What the node needs to know of an instance before its pixels are touched."""
-
-    series_instance_uid: str
-    study_instance_uid: str
-    accession_number: str
-    patient_id: str
-    patient_name: str
-    study_date: str
-    series_description: str
-    summary: InstanceSummary
 
 
 class Ingest:
@@ -117,7 +91,7 @@ class Ingest:
             return instance.series.state in _VALUED
         return self._spool.path(instance.path).is_file()
 
-    def _record(self, received: ReceivedInstance, header: _Header, digest: str, path: str) -> Outcome:
+    def _record(self, received: ReceivedInstance, header: Header, digest: str, path: str) -> Outcome:
         with self._database.write() as session:
             same = _find_same(session, received.sop_instance_uid, digest)
             if same is not None:
@@ -200,7 +174,7 @@ def summary_of(instance: Instance, series: Series) -> InstanceSummary:
     )
 
 
-def read_header(received: ReceivedInstance) -> _Header:
+def read_header(received: ReceivedInstance) -> Header:
     """Read the dataset up to its pixel data.
 
     Raises:
@@ -208,9 +182,9 @@ def read_header(received: ReceivedInstance) -> _Header:
     """
     try:
         dataset = dcmread(BytesIO(received.part10), stop_before_pixels=True)
-        header = _header(dataset)
+        header = header_of(dataset)
         named = str(dataset.get("SOPInstanceUID", "")), str(dataset.get("SOPClassUID", ""))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         log.debug("dataset cannot be read", error=str(error))  # it may quote a value, and a value may be a name
         raise Rejected(f"The dataset cannot be read ({type(error).__name__}).") from error
     for keyword, uid in (
@@ -229,24 +203,6 @@ class MismatchedDataset(Rejected):
     """Dataset and C-STORE command name different instances or classes (PS3.4 B.2.3, status 0xA900)."""
 
 
-def _header(dataset: Dataset) -> _Header:
-    return _Header(
-        series_instance_uid=_text(dataset, "SeriesInstanceUID"),
-        study_instance_uid=_text(dataset, "StudyInstanceUID"),
-        accession_number=_text(dataset, "AccessionNumber"),
-        patient_id=_text(dataset, "PatientID"),
-        patient_name=_text(dataset, "PatientName"),
-        study_date=_text(dataset, "StudyDate"),
-        series_description=_text(dataset, "SeriesDescription"),
-        summary=summarise(dataset, is_own_result=is_own_result(dataset)),
-    )
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword)
-    return "" if value is None else str(value).strip()
-
-
 def _find_same(session: Session, sop_instance_uid: str, digest: str) -> Instance | None:
     return session.scalars(
         select(Instance).where(Instance.sop_instance_uid == sop_instance_uid, Instance.sha256 == digest)
@@ -259,7 +215,7 @@ def _find_kept(session: Session, sop_instance_uid: str) -> Instance | None:
     ).first()
 
 
-def _find_or_open_series(session: Session, header: _Header) -> Series:
+def _find_or_open_series(session: Session, header: Header) -> Series:
     found = session.scalars(select(Series).where(Series.series_instance_uid == header.series_instance_uid)).first()
     if found is not None:
         return found
@@ -304,7 +260,7 @@ def _without_pixels(series: Series, chosen: Sequence[Instance]) -> str | None:
 
 
 def _row(
-    received: ReceivedInstance, header: _Header, digest: str, path: str, state: InstanceState, series: Series
+    received: ReceivedInstance, header: Header, digest: str, path: str, state: InstanceState, series: Series
 ) -> Instance:
     summary = header.summary
     return Instance(
