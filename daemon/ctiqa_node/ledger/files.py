@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -130,7 +131,7 @@ def unclaimed_of(database: Database, claims: Claims, root: Path, relatives: list
 def output_files(outputs: Path) -> Iterator[str]:
     """The files of all results, half-written ones included, relative to the outputs folder."""
     for folder in sorted(outputs.iterdir()) if outputs.is_dir() else ():
-        if folder.is_dir():
+        with suppress(FileNotFoundError, NotADirectoryError):  # purged meanwhile
             yield from (f"{folder.name}/{path.name}" for path in sorted(folder.iterdir()))
 
 
