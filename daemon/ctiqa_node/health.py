@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config, Destination
-from ctiqa_node.db.books import Reconciliation
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome, DeliveryState, JobState, OutputKind, SeriesState
 from ctiqa_node.db.tables import Association, Delivery, Heartbeat, Job, Output, Series, now
+from ctiqa_node.ledger.last import LastReconciliation, last_reconciliation, reconciliation_complaints
 from ctiqa_node.results import SeriesResult, latest_results
 from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
 from ctiqa_node.state import StateFolder
@@ -80,18 +80,6 @@ class DestinationStatus(BaseModel):
     oldest_pending_at: datetime | None
     next_try_at: datetime | None
     last_trouble: str | None
-
-
-class LastReconciliation(BaseModel):
-    """When the books were last read as a whole, and whether they added up."""
-
-    at: datetime
-    adds_up: bool
-    instances: int
-    fates: dict[str, int]
-    files_read: int
-    bytes_read: int
-    troubles: int
 
 
 class NodeStatus(BaseModel):
@@ -168,14 +156,14 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
     free = _free_mib(config)
     counts = session.execute(select(Series.state, func.count(Series.id)).group_by(Series.state))
     oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state == JobState.TODO))
-    reconciled = _reconciled(session)
+    reconciled = last_reconciliation(session)
     complaints = [
         *_node_complaints(node, running=running),
         *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
         *(_disk_complaints(free, config)),
         *(_destination_complaints(destinations)),
         *(_failure_complaints(session)),
-        *(_book_complaints(reconciled)),
+        *(reconciliation_complaints(reconciled)),
     ]
     verdict = Verdict.DOWN if not running else Verdict.DEGRADED if complaints else Verdict.FINE
     detail = node.detail if node is not None and running else {}
@@ -198,21 +186,6 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         disk_min_free_mib=config.spool.min_free_mib,
         last_results=latest_results(session, 5),
         last_reconciliation=reconciled,
-    )
-
-
-def _reconciled(session: Session) -> LastReconciliation | None:
-    last = session.scalars(select(Reconciliation).order_by(Reconciliation.id.desc()).limit(1)).first()
-    if last is None:
-        return None
-    return LastReconciliation(
-        at=last.finished_at,
-        adds_up=last.adds_up,
-        instances=last.instances,
-        fates=last.fates,
-        files_read=last.files_read,
-        bytes_read=last.bytes_read,
-        troubles=last.troubles,
     )
 
 
@@ -328,10 +301,3 @@ def _destination_complaints(destinations: Sequence[DestinationStatus]) -> list[s
 def _failure_complaints(session: Session) -> list[str]:
     failed = session.scalar(select(func.count(Series.id)).where(Series.state == SeriesState.FAILED)) or 0
     return [f"{failed} series could not be assessed; `ctiqa-node results --state failed` lists them"] if failed else []
-
-
-def _book_complaints(reconciled: LastReconciliation | None) -> list[str]:
-    if reconciled is None or reconciled.adds_up:
-        return []
-    places = "one place" if reconciled.troubles == 1 else f"{reconciled.troubles} places"
-    return [f"the books did not add up in {places}; `ctiqa-node reconcile` tells which, and what to do"]
