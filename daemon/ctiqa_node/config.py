@@ -171,6 +171,23 @@ class OutputsSection(_Section):
     """After the last of them has come to its end; None: for ever."""
 
 
+class RetentionSection(_Section):
+    """How long what names patients is kept."""
+
+    days: Annotated[float, Field(gt=0, le=36500)] | None = 7
+    """Of pixel data, after its series came to an end; None: for ever."""
+
+
+class LedgerSection(_Section):
+    """How often the node reads its own books."""
+
+    reconcile_every_hours: Annotated[float, Field(ge=0, le=744)] = 24
+    """0: never by itself."""
+    backup_every_hours: Annotated[float, Field(ge=0, le=744)] = 24
+    """0: never by itself."""
+    backups_kept: Annotated[int, Field(ge=1, le=1000)] = 7
+
+
 class LoggingSection(_Section):
     """What is written to standard error (journald under systemd)."""
 
@@ -197,6 +214,8 @@ class Config(BaseSettings):
     destinations: tuple[Destination, ...] = ()
     delivery: DeliverySection = Field(default_factory=DeliverySection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
+    retention: RetentionSection = Field(default_factory=RetentionSection)
+    ledger: LedgerSection = Field(default_factory=LedgerSection)
     logging: LoggingSection = Field(default_factory=LoggingSection)
 
     @classmethod

@@ -87,8 +87,8 @@ class Courier:
 
     def _record(self, delivery_id: int, answer: Answer) -> None:
         with self._database.write() as session:
-            delivery = session.get_one(Delivery, delivery_id)
-            if delivery.state is not DeliveryState.PENDING:
+            delivery = session.get(Delivery, delivery_id)
+            if delivery is None or delivery.state is not DeliveryState.PENDING:  # purged or dropped meanwhile
                 return
             delivery.attempts += 1
             delivery.tries.append(DeliveryTry(at=now(), status=answer.status, answer=answer.sentence))

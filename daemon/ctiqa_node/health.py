@@ -15,6 +15,7 @@ from ctiqa_node.config import Config, Destination
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome, DeliveryState, JobState, OutputKind, OutputState, SeriesState
 from ctiqa_node.db.tables import Association, Delivery, Heartbeat, Job, Output, Series, UnmadeOutput, now
+from ctiqa_node.ledger.last import LastReconciliation, last_reconciliation, reconciliation_complaints
 from ctiqa_node.results import SeriesResult, latest_results
 from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
 from ctiqa_node.state import StateFolder
@@ -106,6 +107,7 @@ class NodeStatus(BaseModel):
     disk_free_mib: int
     disk_min_free_mib: int
     last_results: list[SeriesResult]
+    last_reconciliation: LastReconciliation | None = None
 
 
 def node_status(config: Config) -> NodeStatus:
@@ -163,12 +165,14 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
     free = _free_mib(config)
     counts = session.execute(select(Series.state, func.count(Series.id)).group_by(Series.state))
     oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state == JobState.TODO))
+    reconciled = last_reconciliation(session)
     complaints = [
         *_node_complaints(node, running=running),
         *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
         *(_disk_complaints(free, config)),
         *(_destination_complaints(destinations)),
         *(_failure_complaints(session)),
+        *(reconciliation_complaints(reconciled)),
     ]
     verdict = Verdict.DOWN if not running else Verdict.DEGRADED if complaints else Verdict.FINE
     detail = node.detail if node is not None and running else {}
@@ -194,6 +198,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         disk_free_mib=free,
         disk_min_free_mib=config.spool.min_free_mib,
         last_results=latest_results(session, 5),
+        last_reconciliation=reconciled,
     )
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
 from datetime import datetime, timedelta
 from enum import StrEnum
 from io import BytesIO
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from sqlalchemy import Select, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import SeriesSection
-from ctiqa_node.ct.selection import InstanceSummary, choose, summarise
+from ctiqa_node.ct.selection import InstanceSummary, choose
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import InstanceState, SeriesState
 from ctiqa_node.db.tables import Association, Instance, Series, now
@@ -26,17 +22,14 @@ from ctiqa_node.dicom import ReceivedInstance, is_uid
 from ctiqa_node.errors import Rejected, RetryLater
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.logs import get_logger
-from ctiqa_node.report.uids import is_own_result
+from ctiqa_node.received_header import UNREADABLE, Header, header_of
 from ctiqa_node.series import WAITING_FOR_QUIET, SeriesEvent, apply_event
 from ctiqa_node.spool import Spool
 
 log = get_logger(__name__)
 
-# What pydicom raises on bytes that are no dataset, whatever they pretend to be.
-_UNREADABLE = (
-    InvalidDicomError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OSError, OverflowError,
-    NotImplementedError, RecursionError, struct.error, zlib.error,
-)  # fmt: skip
+# What comes again of these after its pixel data has expired is not wanted again: the values are here.
+_VALUED = frozenset({SeriesState.ANALYSED, SeriesState.DELIVERED, SeriesState.UNDELIVERED})
 
 
 class Outcome(StrEnum):
@@ -45,20 +38,6 @@ class Outcome(StrEnum):
     KEPT = "kept"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """What the node needs to know of an instance before its pixels are touched."""
-
-    series_instance_uid: str
-    study_instance_uid: str
-    accession_number: str
-    patient_id: str
-    patient_name: str
-    study_date: str
-    series_description: str
-    summary: InstanceSummary
 
 
 class Ingest:
@@ -94,24 +73,33 @@ class Ingest:
             raise RetryLater(f"The database cannot be written: {error.orig}.") from error
 
     def _count_copy(self, received: ReceivedInstance, digest: str) -> bool:
-        """Count the very same instance once more, if it is here."""
+        """Count the very same instance once more, if it is here or no longer needed."""
         with self._database.read() as session:
             known = _find_same(session, received.sop_instance_uid, digest)
-        if known is None or not self._spool.path(known.path).is_file():
-            return False
+            if known is None or not self._is_kept(known):
+                return False
         with self._database.write() as session:
-            _count(session, received, session.get_one(Instance, known.id))
+            again = session.get(Instance, known.id)
+            if again is None or not self._is_kept(again):  # purged or expired meanwhile
+                return False
+            _count(session, received, again)
         return True
 
-    def _record(self, received: ReceivedInstance, header: _Header, digest: str, path: str) -> Outcome:
+    def _is_kept(self, instance: Instance) -> bool:
+        """Whether its file is there, or has expired and its series has the values that were made of it."""
+        if instance.expired_at is not None:
+            return instance.series.state in _VALUED
+        return self._spool.path(instance.path).is_file()
+
+    def _record(self, received: ReceivedInstance, header: Header, digest: str, path: str) -> Outcome:
         with self._database.write() as session:
             same = _find_same(session, received.sop_instance_uid, digest)
             if same is not None:
                 # Two associations brought it at once; or its file had gone, and this one takes its place.
-                if self._spool.path(same.path).is_file():
+                if self._is_kept(same):
                     self._spool.discard(path)
                 else:
-                    same.path = path
+                    _take_again(session, same, path)
                 _count(session, received, same)
                 return Outcome.DUPLICATE
             kept = _find_kept(session, received.sop_instance_uid)
@@ -144,9 +132,10 @@ class Ingest:
             return
         kept = kept_instances(session, series)
         choice = choose([summary_of(instance, series) for instance in kept], self._settings.min_slices)
-        if choice.reason is not None:
-            apply_event(session, series, SeriesEvent.NOT_ELIGIBLE, choice.reason)
-            log.info("series skipped", series=series.series_instance_uid, reason=choice.reason)
+        reason = choice.reason or _without_pixels(series, [kept[index] for index in choice.selected])
+        if reason is not None:
+            apply_event(session, series, SeriesEvent.NOT_ELIGIBLE, reason)
+            log.info("series skipped", series=series.series_instance_uid, reason=reason)
             return
         series.revision += 1
         apply_event(session, series, SeriesEvent.QUIET, f"{len(choice.selected)} of {len(kept)} instances")
@@ -165,6 +154,13 @@ def kept_instances(session: Session, series: Series) -> list[Instance]:
     )
 
 
+def note_assessed(session: Session, series: Series, revision: int, sop_instance_uids: Set[str]) -> None:
+    """Write down which instances were part of the volume that was assessed as a revision."""
+    for instance in kept_instances(session, series):
+        if instance.sop_instance_uid in sop_instance_uids:
+            instance.assessed_in = revision
+
+
 def summary_of(instance: Instance, series: Series) -> InstanceSummary:
     """What selection needs to know of a stored instance."""
     return InstanceSummary(
@@ -178,7 +174,7 @@ def summary_of(instance: Instance, series: Series) -> InstanceSummary:
     )
 
 
-def read_header(received: ReceivedInstance) -> _Header:
+def read_header(received: ReceivedInstance) -> Header:
     """Read the dataset up to its pixel data.
 
     Raises:
@@ -186,17 +182,18 @@ def read_header(received: ReceivedInstance) -> _Header:
     """
     try:
         dataset = dcmread(BytesIO(received.part10), stop_before_pixels=True)
-        header = _header(dataset)
+        header = header_of(dataset)
         named = str(dataset.get("SOPInstanceUID", "")), str(dataset.get("SOPClassUID", ""))
-    except _UNREADABLE as error:
-        raise Rejected(f"The dataset cannot be read: {error}.") from error
+    except UNREADABLE as error:
+        log.debug("dataset cannot be read", error=str(error))  # it may quote a value, and a value may be a name
+        raise Rejected(f"The dataset cannot be read ({type(error).__name__}).") from error
     for keyword, uid in (
         ("SOP Instance UID", named[0]),
         ("Study Instance UID", header.study_instance_uid),
         ("Series Instance UID", header.series_instance_uid),
     ):
         if not is_uid(uid):
-            raise Rejected(f"{keyword} is missing." if not uid else f"{keyword} {uid[:64]!r} is not a UID.")
+            raise Rejected(f"{keyword} is missing." if not uid else f"{keyword} is not a UID.")
     if named != (received.sop_instance_uid, received.sop_class_uid):
         raise MismatchedDataset("The dataset is not the SOP Instance that the command names.")
     return header
@@ -204,24 +201,6 @@ def read_header(received: ReceivedInstance) -> _Header:
 
 class MismatchedDataset(Rejected):
     """Dataset and C-STORE command name different instances or classes (PS3.4 B.2.3, status 0xA900)."""
-
-
-def _header(dataset: Dataset) -> _Header:
-    return _Header(
-        series_instance_uid=_text(dataset, "SeriesInstanceUID"),
-        study_instance_uid=_text(dataset, "StudyInstanceUID"),
-        accession_number=_text(dataset, "AccessionNumber"),
-        patient_id=_text(dataset, "PatientID"),
-        patient_name=_text(dataset, "PatientName"),
-        study_date=_text(dataset, "StudyDate"),
-        series_description=_text(dataset, "SeriesDescription"),
-        summary=summarise(dataset, is_own_result=is_own_result(dataset)),
-    )
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword)
-    return "" if value is None else str(value).strip()
 
 
 def _find_same(session: Session, sop_instance_uid: str, digest: str) -> Instance | None:
@@ -236,7 +215,7 @@ def _find_kept(session: Session, sop_instance_uid: str) -> Instance | None:
     ).first()
 
 
-def _find_or_open_series(session: Session, header: _Header) -> Series:
+def _find_or_open_series(session: Session, header: Header) -> Series:
     found = session.scalars(select(Series).where(Series.series_instance_uid == header.series_instance_uid)).first()
     if found is not None:
         return found
@@ -260,8 +239,28 @@ def _find_or_open_series(session: Session, header: _Header) -> Series:
     return series
 
 
+def _take_again(session: Session, instance: Instance, path: str) -> None:
+    """A file takes the place of one that has gone. If that had expired, its series is looked at anew."""
+    instance.path = path
+    if instance.expired_at is not None:
+        instance.expired_at = None
+        _touch(session, instance.series)
+
+
+def _without_pixels(series: Series, chosen: Sequence[Instance]) -> str | None:
+    """Why a series that a slice came to after its pixel data had expired is not assessed; None: all pixels are here."""
+    expired = sum(instance.expired_at is not None for instance in chosen)
+    if not expired:
+        return None
+    values = f"; the values of revision {series.revision} stand" if series.revision else ""
+    return (
+        f"the pixel data of {expired} of its {len(chosen)} slices has expired (retention.days){values}; "
+        "send the whole series again to have it assessed"
+    )
+
+
 def _row(
-    received: ReceivedInstance, header: _Header, digest: str, path: str, state: InstanceState, series: Series
+    received: ReceivedInstance, header: Header, digest: str, path: str, state: InstanceState, series: Series
 ) -> Instance:
     summary = header.summary
     return Instance(

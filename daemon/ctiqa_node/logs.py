@@ -37,8 +37,12 @@ def configure_logging(section: LoggingSection) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(section.level.upper())
-    for library in ("pynetdicom", "pydicom", "apscheduler", "highdicom", "matplotlib", "PIL", "alembic"):
+    for library in ("apscheduler", "highdicom", "matplotlib", "PIL", "alembic"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # Their warnings quote the values that they dislike, in the log and again by way of `warnings`: those may be a name.
+    logging.getLogger("pydicom").setLevel(logging.DEBUG if section.level == "debug" else logging.CRITICAL)
+    logging.captureWarnings(capture=True)
+    logging.getLogger("py.warnings").setLevel(logging.DEBUG if section.level == "debug" else logging.CRITICAL)
     # It logs one ERROR for each odd peer in words of its own; the node's log says the same with the association bound.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 

@@ -10,8 +10,9 @@ from types import FrameType
 
 from sqlalchemy import select, update
 
-from ctiqa_node import __version__
+from ctiqa_node import __version__, audit
 from ctiqa_node.config import Config
+from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
 from ctiqa_node.db.tables import Association, Heartbeat, Instance, now
@@ -22,6 +23,11 @@ from ctiqa_node.errors import StateError
 from ctiqa_node.health import NODE_PROCESS
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
+from ctiqa_node.ledger.backup import require_sound
+from ctiqa_node.ledger.files import SWEEP_HOURS, sweep_outputs
+from ctiqa_node.ledger.removal import carry_out
+from ctiqa_node.ledger.retention import RETENTION_SECONDS
+from ctiqa_node.ledger.rounds import BACKUP_SECONDS, LOOK_SECONDS, Rounds
 from ctiqa_node.logs import get_logger
 from ctiqa_node.retention import Retention
 from ctiqa_node.scheduler import Scheduler, notify_systemd
@@ -59,6 +65,7 @@ class Node:
         with ExitStack() as building:
             self._folder.create()
             building.enter_context(NodeLock(self._folder))
+            require_sound(self._folder)
             upgrade(self._folder.database)
             self._database = Database(self._folder.database)
             building.callback(self._database.close)
@@ -93,6 +100,8 @@ class Node:
         ingest = Ingest(self._database, spool, config.series)
         scheduler = Scheduler()
         building.callback(scheduler.stop)
+        rounds = Rounds(config, self._database)
+        building.callback(rounds.stop)
         scp = StorageScp(config.node, self._database, ingest)
         scp.start()
         building.callback(scp.stop)
@@ -103,6 +112,10 @@ class Node:
         retention = Retention(self._database, self._folder.outputs, config.outputs.keep_days)
         scheduler.every(SWEEP_SECONDS, "old results", retention.sweep)
         scheduler.every(HEARTBEAT_SECONDS, "sign of life", self._beat)
+        scheduler.every(LOOK_SECONDS, "reading of the books", rounds.reconcile)
+        scheduler.every(BACKUP_SECONDS, "backup", rounds.back_up)
+        scheduler.every(RETENTION_SECONDS, "retention of pixel data", rounds.expire)
+        scheduler.every(SWEEP_HOURS * 3600, "results without a row", rounds.sweep)
         self._beat()
         scheduler.start()
 
@@ -118,11 +131,17 @@ class Node:
                 .values(outcome=AssociationOutcome.LOST, closed_at=now(), detail="the node stopped")
             )
             end_unknown(session, [destination.name for destination in self._config.destinations])
+            audit.note(session, AuditEvent.STARTED, audit.user(), {"version": __version__})
+        carry_out(self._database, self._folder.root)
         with self._database.read() as session:
-            claimed = set(session.scalars(select(Instance.path)))
+            claimed = set(session.scalars(select(Instance.path).where(Instance.expired_at.is_(None))))
         unclaimed = spool.set_aside_unclaimed(claimed)
-        if lost or unclaimed:
-            log.warning("recovered after an unclean stop", jobs_taken_up_again=len(lost), files_set_aside=unclaimed)
+        swept = sweep_outputs(self._database, self._folder.outputs, older_than_seconds=0)
+        if lost or unclaimed or swept:
+            log.warning(
+                "recovered after an unclean stop", jobs_taken_up_again=len(lost), files_set_aside=unclaimed,
+                results_removed=swept,
+            )  # fmt: skip
 
     def _beat(self) -> None:
         notify_systemd("WATCHDOG=1")

@@ -21,15 +21,21 @@ class Spool:
     row in the database (its sender was never told Success).
     """
 
-    def __init__(self, root: Path, min_free_bytes: int) -> None:
+    def __init__(self, root: Path, min_free_bytes: int, *, make: bool = True) -> None:
+        """Make the folders that are not there yet; with `make=False` nothing is made: for a look beside a node."""
         self.root = root
         self._min_free = min_free_bytes
         self._incoming = root / "incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        if make:
+            self._make()
+
+    def _make(self) -> None:
+        for folder in (self.root, self._incoming, self.root / "objects"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for shard in _SHARDS:
-            (root / "objects" / shard).mkdir(parents=True, exist_ok=True)
-        for folder in (root / "objects", root):
-            _sync_folder(folder)
+            (self.root / "objects" / shard).mkdir(mode=0o700, exist_ok=True)
+        for folder in (self.root / "objects", self.root):
+            sync_folder(folder)
 
     def store(self, content: bytes) -> str:
         """Write one file; returns its path relative to the root once it and its folder are on disk.
@@ -44,7 +50,7 @@ class Spool:
             self.require_room(len(content))
             _write_synced(temporary, content)
             temporary.rename(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             for leftover in (temporary, target):
                 with suppress(OSError):
@@ -81,24 +87,31 @@ class Spool:
         for leftover in self._incoming.iterdir():
             leftover.unlink()
         count = 0
-        for relative in self._objects():
+        for relative in self.objects():
             if relative not in claimed:
                 aside = self.root / "unclaimed"
-                aside.mkdir(exist_ok=True)
+                aside.mkdir(mode=0o700, exist_ok=True)
                 self.path(relative).rename(aside / Path(relative).name)
                 count += 1
         return count
 
-    def _objects(self) -> Iterator[str]:
+    def objects(self) -> Iterator[str]:
+        """The files that are complete, relative to the root; those of one shard are listed at a time."""
         for shard in _SHARDS:
-            for entry in sorted((self.root / "objects" / shard).iterdir()):
+            folder = self.root / "objects" / shard
+            for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
                 yield str(entry.relative_to(self.root))
+
+    def count_set_aside(self) -> int:
+        """How many files a crash left without a row."""
+        aside = self.root / "unclaimed"
+        return sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0
 
 
 def make_folder_durably(folder: Path) -> None:
     """Make a folder that is still there after a power cut; it may be there already."""
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -110,7 +123,7 @@ def write_durably(path: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def remove_durably(path: Path) -> None:
@@ -122,18 +135,21 @@ def remove_durably(path: Path) -> None:
     path.unlink(missing_ok=True)
     with suppress(OSError):  # there are others, or the folder has gone before
         path.parent.rmdir()
-    _sync_folder(path.parent if path.parent.exists() else path.parent.parent)
+    sync_folder(path.parent if path.parent.exists() else path.parent.parent)
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("xb", buffering=0) as file:
+    # For the owner alone, whatever the umask: it is a patient's.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
         view = memoryview(content)
         while view:
             view = view[file.write(view) :]
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk: files that came, and files that went."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -42,6 +42,11 @@ class StateFolder:
         return self.root / "models"
 
     @property
+    def backups(self) -> Path:
+        """Copies of the database."""
+        return self.root / "backups"
+
+    @property
     def lock(self) -> Path:
         """Held by the running node."""
         return self.root / "node.lock"
@@ -54,6 +59,8 @@ class StateFolder:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self.root.stat().st_mode & 0o077:  # somebody else made it, for all to look into
+                self.root.chmod(0o700)
             for folder in (self.spool, self.outputs, self.models):
                 folder.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:

@@ -19,7 +19,7 @@ from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind
 from ctiqa_node.db.tables import Delivery, Job, Output, UnmadeOutput, now
-from ctiqa_node.ingest import kept_instances, summary_of
+from ctiqa_node.ingest import kept_instances, note_assessed, summary_of
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.making import MAKERS, MadeOutput, NotMade, make_output, uid_of
 from ctiqa_node.records import record_values, settle_revision
@@ -104,6 +104,7 @@ class Assessing:
             last = _last_objects(session, job.series_id, revision)
             report = make_report(volume, assessed, revision, now(), self._config, last)
             record_values(session, job, assessed, report, self._analyst.device)
+            note_assessed(session, job.series, revision, {source.sop_instance_uid for source in volume.sources})
             _supersede_deliveries(session, job)
             return report
 

@@ -34,7 +34,8 @@ finally:
     "args",
     [
         ["--help"], ["version"], ["status"], ["results"], ["results", "ACC-1", "--slices"], ["why", "ACC-1"],
-        ["queue", "ls"], ["queue", "retry", "J2"], ["config", "check"], ["db", "upgrade"], ["assess", "--help"],
+        ["queue", "ls"], ["queue", "retry", "J2"], ["reconcile"], ["config", "check"],
+        ["db", "upgrade"], ["assess", "--help"],
     ],
 )  # fmt: skip
 def test_a_light_command_imports_nothing_heavy(args: list[str], config_file: Path, state: StateFolder) -> None:

@@ -85,7 +85,9 @@ def test_a_damaged_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     folder = StateFolder(config.node.state_dir)
     folder.create()
     folder.database.write_bytes(b"damaged" * 1000)
-    with pytest.raises(StateError, match="restore it from a backup"):
+    with pytest.raises(
+        StateError, match=r"is damaged and cannot be used \(file is not a database\); there is no backup"
+    ):
         Node(config).start()
     assert folder.database.read_bytes() == b"damaged" * 1000
     assert not folder.is_locked()

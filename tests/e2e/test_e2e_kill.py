@@ -78,6 +78,13 @@ def test_killed_while_it_receives_and_while_it_assesses(make_series: MakeSeries,
             assert result["revision"] == 1
             assert len(archive.find("Instance", {})) == len(result["outputs"]) == 2
         check_books(node, sender.stored)
+        everything_adds_up(node)
+
+
+def everything_adds_up(node: RunningNode) -> None:
+    """What the admin's own command says after all that."""
+    ran = node.run("reconcile")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def check_books(node: RunningNode, stored: set[Path]) -> None:
@@ -111,6 +118,7 @@ def test_a_killed_worker_is_replaced_and_the_receiver_does_not_notice(make_serie
         assert second != first
         eventually(lambda: node.status()["series"].get("analysed") == 1, 120)
         assert "worker died" in node.log()
+        everything_adds_up(node)
 
 
 def test_sigterm_finishes_what_is_being_received(make_series: MakeSeries, tmp_path: Path) -> None:
@@ -123,6 +131,7 @@ def test_sigterm_finishes_what_is_being_received(make_series: MakeSeries, tmp_pa
         sender.join()
         assert len(sender.stored) == len(paths), "the association that was open was not served to its end"
         assert node.run("status").returncode == 2
+        everything_adds_up(node)
 
 
 def test_sigterm_while_it_assesses_loses_nothing_and_counts_as_no_try(make_series: MakeSeries, tmp_path: Path) -> None:
@@ -133,3 +142,4 @@ def test_sigterm_while_it_assesses_loses_nothing_and_counts_as_no_try(make_serie
         node.start()
         (result,) = node.wait_for_end(1, ended={"analysed", "failed"})
         assert (result["state"], result["revision"]) == ("analysed", 1)
+        everything_adds_up(node)

@@ -95,3 +95,12 @@ def test_no_patient_is_in_the_log_whatever_is_received(
         assert event in written
     assert SECRET not in written
     assert SECRET_ID not in written
+
+
+def test_a_value_that_pydicom_dislikes_is_not_quoted_save_for_debugging(
+    capsys: pytest.CaptureFixture[str], configure_logs: Callable[..., None]
+) -> None:
+    for level, told in (("info", False), ("debug", True)):
+        configure_logs(level=level)
+        pydicom.Dataset().StudyInstanceUID = SECRET
+        assert (SECRET in capsys.readouterr().err) is told

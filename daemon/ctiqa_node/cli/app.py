@@ -10,13 +10,16 @@ from typer.core import TyperGroup
 
 from ctiqa_node.cli import (
     assess,
+    audit,
     calibrate,
     configuration,
     database,
     evaluate,
     model,
     peers,
+    purge,
     queue,
+    reconcile,
     results,
     serve,
     status,
@@ -88,6 +91,9 @@ app.command()(assess.assess)
 app.command()(results.results)
 app.add_typer(queue.app, name="queue")
 app.command()(why.why)
+app.command()(reconcile.reconcile)
+app.command()(purge.purge)
+app.command()(audit.audit)
 app.add_typer(model.app, name="model")
 app.command()(train.train)
 app.command()(evaluate.evaluate)

@@ -87,7 +87,7 @@ def _calibrate(file: Path, config: Config, *, dry_run: bool) -> CalibrationResul
 
     try:
         rows = read_scores(file)
-        with open_database(config) as database, database.read() as session:
+        with open_database(config, "calibrate") as database, database.read() as session:
             features, without = recorded_features(session, (row.series for row in rows))
         made = laboratory.calibrate([(row.series, row.reader, row.score) for row in rows], features)
         stored = None

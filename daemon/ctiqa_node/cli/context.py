@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
+from ctiqa_node import audit
+from ctiqa_node.cli.console import print_failure
 from ctiqa_node.config import Config, load_config
+from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.upgrade import current_and_head
 from ctiqa_node.errors import StateError
@@ -39,8 +42,8 @@ def quiet_logs(config: Config) -> None:
 
 
 @contextmanager
-def open_database(config: Config) -> Iterator[Database]:
-    """The node's database, beside a running node or without one.
+def open_database(config: Config, noted_as: str | None = None) -> Iterator[Database]:
+    """The node's database, beside a running node or without one. `noted_as` is what the audit calls the command.
 
     Raises:
         StateError: there is none yet, its tables are not those of this version, or it cannot be read.
@@ -54,9 +57,26 @@ def open_database(config: Config) -> Iterator[Database]:
         require_current(folder.database)
         database = Database(folder.database)
         try:
+            if noted_as is not None:
+                _note(database, noted_as)
             yield database
         finally:
             database.close()
+
+
+def note_command(config: Config, command: str) -> None:
+    """Write a command into the audit that uses the state folder but not the database, if there is one."""
+    if StateFolder(config.node.state_dir).database.exists():
+        with open_database(config, command):
+            pass
+
+
+def _note(database: Database, command: str) -> None:
+    try:
+        with database.write() as session:
+            audit.note(session, AuditEvent.COMMAND, audit.user(), {"command": command})
+    except OperationalError as error:  # what only looks shall work on a disk that cannot be written, too
+        print_failure(f"This command could not be written into the audit: {error.orig}.")
 
 
 @contextmanager

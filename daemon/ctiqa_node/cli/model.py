@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
-from ctiqa_node.cli.context import config_of, readable_state
+from ctiqa_node.cli.context import config_of, note_command, readable_state
 from ctiqa_node.db.tables import now
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.state import StateFolder
@@ -69,8 +69,10 @@ def import_(
     _require_label(name)
     from ctiqa_node.analysis import import_model, install_trained  # brings torch: seconds, and only here
 
-    folder = StateFolder(config_of(context).node.state_dir)
+    config = config_of(context)
+    folder = StateFolder(config.node.state_dir)
     folder.create()
+    note_command(config, "model import")
     try:
         if kind == "trained":
             made = install_trained(file, folder.models, now(), name)
@@ -105,6 +107,7 @@ def rm(
     from ctiqa_node.analysis import remove_model
 
     config = config_of(context)
+    note_command(config, "model rm")
     with readable_state(config):
         try:
             ships = remove_model(StateFolder(config.node.state_dir).models, model)

@@ -98,7 +98,7 @@ def retry(
     """
     if bool(ids) == (all_failed or all_refused):
         raise typer.BadParameter("give IDs, or --all-failed, or --all-refused")
-    with open_database(config_of(context)) as database:
+    with open_database(config_of(context), "queue retry") as database:
         wanted = ids or _ended_badly(database, failed=all_failed, refused=all_refused)
         _for_each(database, wanted, _retry_one, "will be tried again")
     if not wanted:
@@ -116,7 +116,7 @@ def drop(context: typer.Context, ids: Ids) -> None:
 
     Exit codes: 0 done, 1 something could not be dropped, and why.
     """
-    with open_database(config_of(context)) as database:
+    with open_database(config_of(context), "queue drop") as database:
         _for_each(database, ids, _drop_one, "was dropped")
 
 

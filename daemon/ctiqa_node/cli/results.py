@@ -56,7 +56,7 @@ def results(
     """
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
-    with open_database(config_of(context)) as database, database.read() as session:
+    with open_database(config_of(context), "results") as database, database.read() as session:
         if series is None:
             found = _newest(session, state, limit, with_slices=slices)
         else:

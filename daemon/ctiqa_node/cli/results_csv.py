@@ -41,11 +41,11 @@ def as_csv(found: Sequence[SeriesResult]) -> str:
     for series in found:
         shared = {name: getattr(series, name) for name in SERIES_COLUMNS}
         lines = list(_lines(series)) or [{"kind": "series"}]
-        writer.writerows({name: _harmless(cell) for name, cell in (shared | line).items()} for line in lines)
+        writer.writerows({name: harmless(cell) for name, cell in (shared | line).items()} for line in lines)
     return text.getvalue()
 
 
-def _harmless(cell: _Cell) -> _Cell:
+def harmless(cell: _Cell) -> _Cell:
     """Patient names and descriptions come from elsewhere; a spreadsheet would carry out what begins with these."""
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 

@@ -74,6 +74,7 @@ def _facts(found: NodeStatus) -> RenderableType:
             "Disk",
             found.disk_free_mib and f"{found.disk_free_mib} MiB free, {found.disk_min_free_mib} MiB are kept free",
         ),
+        ("Books", _books(found)),
         ("State folder", found.state_dir),
     )
 
@@ -83,6 +84,15 @@ def _outputs(found: NodeStatus) -> str:
     how_long = "for ever" if days is None else f"for {days:g} days after the last delivery"
     removed = f"; {found.outputs_removed} removed" if found.outputs_removed else ""
     return f"{console.counted(found.outputs_kept, 'object')} kept, {how_long}{removed}"
+
+
+def _books(found: NodeStatus) -> str:
+    last = found.last_reconciliation
+    if last is None:
+        return "not read yet"
+    fates = ", ".join(f"{count} {fate}" for fate, count in last.fates.items()) or "no instances"
+    words = "add up" if last.adds_up else f"did not add up in {console.counted(last.troubles, 'place')}"
+    return f"{words}, read {console.age(last.at)}: {fates}"
 
 
 def _worker(found: NodeStatus) -> str:

@@ -36,7 +36,7 @@ def why(
 
     Exit codes: 0 told, 1 no series is known by the argument.
     """
-    with open_database(config_of(context)) as database, database.read() as session:
+    with open_database(config_of(context), "why") as database, database.read() as session:
         stories = [tell(session, each) for each in named_series(session, series)]
     if as_json:
         console.print_json(stories)

@@ -1,1 +1,3 @@
 """The database: tables, sessions, upgrades."""
+
+from ctiqa_node.db import books as books  # so that whoever knows any table knows them all

@@ -34,7 +34,11 @@ def _configure(connection: DBAPIConnection, record: Any) -> None:
     assert isinstance(connection, sqlite3.Connection)
     # The driver starts no transaction of its own; `_begin` below starts every one.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+    # secure_delete: what is deleted is overwritten, since it may tell of a patient; not every SQLite is built so.
+    for pragma in (
+        "journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON",
+        "secure_delete=ON",
+    ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -156,6 +156,10 @@ class Instance(Base):
     orientation: Mapped[list[float] | None] = mapped_column(JSON)
     frames: Mapped[int] = mapped_column(default=1)
     own_result: Mapped[bool] = mapped_column(default=False)
+    assessed_in: Mapped[int | None]
+    """The last revision of its series whose volume it was part of."""
+    expired_at: Mapped[datetime | None]
+    """When its pixel data was given up for good; its file is gone then, or about to go."""
 
     series: Mapped[Series] = relationship(back_populates="instances")
     association: Mapped[Association | None] = relationship()

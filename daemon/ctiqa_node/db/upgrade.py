@@ -50,6 +50,8 @@ def upgrade(path: Path) -> tuple[str | None, str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         before, head = current_and_head(path)
+        if not path.exists():
+            path.touch(mode=0o600)  # its log gets the same mode from SQLite
         if before != head:
             _refuse_newer(path, before)
             command.upgrade(_alembic(path), "head")

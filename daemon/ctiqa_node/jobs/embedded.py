@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.states import JobState, SeriesState
-from ctiqa_node.db.tables import Job, Series, UnmadeOutput, now
+from ctiqa_node.db.tables import Instance, Job, Series, UnmadeOutput, now
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.series import SeriesEvent, apply_event
 
@@ -118,7 +118,7 @@ def retry(session: Session, job: Job) -> None:
     """An admin takes a failed job up again.
 
     Raises:
-        CtiqaError: the job has not failed, or its series has moved on.
+        CtiqaError: the job has not failed, or its series has moved on, or its pixel data is gone.
     """
     if job.state is not JobState.FAILED or job.series.state is not SeriesState.FAILED:
         raise CtiqaError(
@@ -126,6 +126,9 @@ def retry(session: Session, job: Job) -> None:
         )
     if job.revision != job.series.revision:
         raise CtiqaError(f"Job {job.id} is of revision {job.revision} of its series; retry the job of the newer one.")
+    expired = select(Instance.id).where(Instance.series_id == job.series_id, Instance.expired_at.is_not(None))
+    if session.scalars(expired.limit(1)).first() is not None:
+        raise CtiqaError(f"Job {job.id}: the pixel data of its series has expired; let the series be sent again.")
     session.execute(delete(UnmadeOutput).where(*_same_revision(job)))
     job.state, job.worker, job.attempts, job.finished_at, job.not_before = JobState.TODO, None, 0, None, now()
     apply_event(session, job.series, SeriesEvent.RETRY)

@@ -1,0 +1,93 @@
+"""Retention of pixel data: some days after a series has come to an end its received files go; the numbers stay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from ctiqa_node import audit
+from ctiqa_node.db.books import AuditEvent
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.states import DeliveryState, JobState, SeriesState
+from ctiqa_node.db.tables import Delivery, Instance, Job, Output, Series, now
+from ctiqa_node.ledger.removal import carry_out, doom
+from ctiqa_node.state import StateFolder
+
+BATCH = 200
+"""So many instances go in one transaction: reception waits for the lock no longer than that takes."""
+RETENTION_SECONDS = 600.0
+"""How often it is looked whether anything is due."""
+
+FINAL = (
+    SeriesState.ANALYSED,  # without deliveries, or with none that waits
+    SeriesState.DELIVERED,
+    SeriesState.UNDELIVERED,
+    SeriesState.SKIPPED,
+    SeriesState.FAILED,
+)
+
+
+def expire(database: Database, folder: StateFolder, days: float | None, check: Callable[[], None]) -> int:
+    """Remove the pixel data of all series that ended more than `days` ago; returns how many instances lost theirs.
+
+    `check` is called between transactions, and may raise to end it; what was decided is then carried out later.
+    """
+    if days is None:
+        return 0
+    before, count = now() - timedelta(days=days), 0
+    while (series_id := _next_due(database, before)) is not None:
+        check()
+        with database.write() as session:
+            count += _expire_some(session, series_id, before)
+        carry_out(database, folder.root)
+    return count + _expire_unclaimed(database, folder, days)
+
+
+def is_due(before: datetime) -> tuple[ColumnElement[bool], ...]:
+    """When the pixel data of a series goes: it ended long ago, has some, and nothing of it waits."""
+    waiting = select(Delivery.id).join(Output, Delivery.output_id == Output.id)
+    return (
+        Series.state.in_(FINAL),
+        Series.state_since < before,
+        Series.last_instance_at < before,
+        ~select(Job.id).where(Job.series_id == Series.id, Job.state.in_((JobState.TODO, JobState.DOING))).exists(),
+        ~waiting.where(Output.series_id == Series.id, Delivery.state == DeliveryState.PENDING).exists(),
+        select(Instance.id).where(Instance.series_id == Series.id, Instance.expired_at.is_(None)).exists(),
+    )
+
+
+def _next_due(database: Database, before: datetime) -> int | None:
+    with database.read() as session:
+        return session.scalar(select(Series.id).where(*is_due(before)).limit(1))
+
+
+def _expire_some(session: Session, series_id: int, before: datetime) -> int:
+    series = session.scalars(select(Series).where(Series.id == series_id, *is_due(before))).first()
+    if series is None:  # an instance came meanwhile
+        return 0
+    with_pixels = select(Instance).where(Instance.series_id == series_id, Instance.expired_at.is_(None))
+    instances = session.scalars(with_pixels.order_by(Instance.id).limit(BATCH)).all()
+    for instance in instances:
+        instance.expired_at = now()
+    doom(session, (f"spool/{instance.path}" for instance in instances))
+    size = sum(instance.bytes for instance in instances)
+    detail = {"instances": len(instances), "bytes": size}
+    audit.note(session, AuditEvent.EXPIRED, audit.NODE, detail, uid=series.series_instance_uid)
+    return len(instances)
+
+
+def _expire_unclaimed(database: Database, folder: StateFolder, days: float) -> int:
+    """What a crash left without a row holds pixels and a patient's name, too."""
+    before = time.time() - days * 86400
+    aside = folder.spool / "unclaimed"
+    old = [path for path in aside.iterdir() if path.stat().st_mtime < before] if aside.is_dir() else []
+    for path in old:
+        path.unlink(missing_ok=True)
+    if old:
+        with database.write() as session:
+            audit.note(session, AuditEvent.EXPIRED, audit.NODE, {"unclaimed_files": len(old)})
+    return len(old)
