@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from ctiqa_node.errors import ConfigError
+from ctiqa_node.network_settings import AeTitle, Peer, Peers
+from ctiqa_node.network_settings import Section as _Section
 from ctiqa_node.profiles import PROFILES, ObjectName, ProfileName
 
 SYSTEM_CONFIG = Path("/etc/ctiqa-node/config.yaml")
@@ -21,14 +23,6 @@ NOT_SETTINGS = frozenset({CONFIG_VARIABLE, "CTIQA_DATA"})
 """Variables of ours that say where something is; the tests read the second."""
 
 
-def _ae_title(value: str) -> str:
-    title = value.strip()
-    if not 1 <= len(title) <= 16 or "\\" in title or not title.isascii() or not title.isprintable():
-        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash (DICOM PS3.5 6.2)")
-    return title
-
-
-AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ListeningPort = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
@@ -46,20 +40,15 @@ def default_state_dir() -> Path:
     return Path(base) / "ctiqa-node"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class NodeSection(_Section):
     """Who we are, and who may talk to us."""
 
     ae_title: AeTitle = "CTIQA"
-    address: str = "0.0.0.0"  # noqa: S104  # a scanner sends from another machine; allow_calling narrows who may
+    address: str = "0.0.0.0"  # noqa: S104  # a scanner sends from another machine; `peers` says who may
     port: ListeningPort = 11112
     state_dir: Path = Field(default_factory=default_state_dir)
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
     require_called_ae_title: bool = True
-    allow_calling: tuple[AeTitle, ...] = ()
     acse_timeout_seconds: Seconds = 30
     dimse_timeout_seconds: Seconds = 30
     network_timeout_seconds: Seconds = 60
@@ -183,6 +172,7 @@ class Config(BaseSettings):
     )
 
     node: NodeSection = Field(default_factory=NodeSection)
+    peers: Peers = ()
     spool: SpoolSection = Field(default_factory=SpoolSection)
     series: SeriesSection = Field(default_factory=SeriesSection)
     worker: WorkerSection = Field(default_factory=WorkerSection)
@@ -210,6 +200,10 @@ class Config(BaseSettings):
         if doubled := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"destinations: the name {sorted(doubled)[0]!r} is used twice")
         return self
+
+
+LISTS: dict[str, type[BaseModel]] = {"peers": Peer, "destinations": Destination}
+"""The settings that are lists, with what each entry is."""
 
 
 def find_config(explicit: Path | None) -> Path | None:
@@ -277,6 +271,8 @@ def _allowed(loc: tuple[int | str, ...]) -> list[str]:
     """The keys that are allowed at a place in the configuration."""
     if not loc:
         return list(Config.model_fields)
+    if loc[0] == "peers":
+        return list(Peer.model_fields)
     if loc[0] == "destinations":
         return list((ObjectSwitches if "objects" in loc else Destination).model_fields)
     section = Config.model_fields[str(loc[0])].annotation
@@ -284,11 +280,11 @@ def _allowed(loc: tuple[int | str, ...]) -> list[str]:
 
 
 def keys() -> Iterator[tuple[str, Any]]:
-    """Every key with its default, as `section.key`; destinations as `destinations[].key`."""
+    """Every key with its default, as `section.key`; what is in a list as `destinations[].key`."""
     for name, field in Config.model_fields.items():
-        if name == "destinations":
-            for key in Destination.model_fields:
-                yield f"destinations[].{key}", None
+        if name in LISTS:
+            for key in LISTS[name].model_fields:
+                yield f"{name}[].{key}", None
             continue
         section = field.get_default(call_default_factory=True)
         for key in type(section).model_fields:

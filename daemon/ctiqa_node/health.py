@@ -81,6 +81,17 @@ class DestinationStatus(BaseModel):
     last_trouble: str | None
 
 
+class RejectedCaller(BaseModel):
+    """Associations that were rejected from one address for one reason, since the node started."""
+
+    address: str
+    calling_ae_title: str
+    """Of the last one."""
+    reason: str
+    count: int
+    last_at: datetime
+
+
 class NodeStatus(BaseModel):
     """All that `status` shows."""
 
@@ -93,6 +104,10 @@ class NodeStatus(BaseModel):
     state_dir: str
     running_since: datetime | None
     associations: list[LiveAssociation]
+    associations_rejected: int = 0
+    """Since the node started."""
+    rejected: list[RejectedCaller] = []
+    """Who was rejected last, the last one first."""
     series: dict[str, int]
     queue_depth: int
     queue_oldest_at: datetime | None
@@ -156,6 +171,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
     oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state == JobState.TODO))
     complaints = [
         *_node_complaints(node, running=running),
+        *([] if config.peers else ["no peer is configured, so nobody may send; name them under peers, or peers: any"]),
         *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
         *(_disk_complaints(free, config)),
         *(_destination_complaints(destinations)),
@@ -163,6 +179,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
     ]
     verdict = Verdict.DOWN if not running else Verdict.DEGRADED if complaints else Verdict.FINE
     detail = node.detail if node is not None and running else {}
+    rejected = detail.get("rejected", {})
     return NodeStatus(
         verdict=verdict,
         complaints=complaints,
@@ -173,6 +190,8 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         state_dir=str(config.node.state_dir),
         running_since=node.started_at if node is not None and running else None,
         associations=_associations(session) if running else [],
+        associations_rejected=int(rejected.get("total", 0)),
+        rejected=[RejectedCaller.model_validate(each) for each in rejected.get("latest", [])],
         series={state.value: count for state, count in counts},
         queue_depth=session.scalar(select(func.count(Job.id)).where(Job.state == JobState.TODO)) or 0,
         queue_oldest_at=oldest,

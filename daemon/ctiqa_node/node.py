@@ -7,6 +7,7 @@ import signal
 import threading
 from contextlib import ExitStack
 from types import FrameType
+from typing import Any
 
 from sqlalchemy import select, update
 
@@ -91,7 +92,7 @@ class Node:
         ingest = Ingest(self._database, spool, config.series)
         scheduler = Scheduler()
         building.callback(scheduler.stop)
-        scp = StorageScp(config.node, self._database, ingest)
+        self._scp = scp = StorageScp(config.node, config.peers, self._database, ingest)
         scp.start()
         building.callback(scp.stop)
         self.port = scp.port
@@ -122,11 +123,12 @@ class Node:
 
     def _beat(self) -> None:
         notify_systemd("WATCHDOG=1")
-        detail: dict[str, str | int | float] = {
+        detail: dict[str, Any] = {
             "ae_title": self._config.node.ae_title,
             "address": self._config.node.address,
             "port": self.port,
             "version": __version__,
+            "rejected": self._scp.rejections.summary(),
         }
         with self._database.write() as session:
             session.merge(

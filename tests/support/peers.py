@@ -17,13 +17,22 @@ from pynetdicom.sop_class import Verification
 
 
 def request(
-    port: int, contexts: Sequence[PresentationContext] = (), *, calling: str = "SCANNER", called: str = "CTIQA"
+    port: int,
+    contexts: Sequence[PresentationContext] = (),
+    *,
+    calling: str = "SCANNER",
+    called: str = "CTIQA",
+    source: str = "127.0.0.1",
+    host: str = "127.0.0.1",
 ) -> Association:
-    """Ask for an association with the node on this machine; whether it is established is the caller's to look at."""
+    """Ask for an association with the node on this machine; whether it is established is the caller's to look at.
+
+    `source` is the address to call from: any of 127.0.0.0/8, or ::1 for a `host` of the same kind.
+    """
     ae = AE(ae_title=calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
     ae.requested_contexts = list(contexts) or [build_context(CTImageStorage, ExplicitVRLittleEndian)]
-    return ae.associate("127.0.0.1", port, ae_title=called)
+    return ae.associate(host, port, ae_title=called, bind_address=(source, 0))
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def root(
 
     \b
     A first look, with nothing configured:
-      ctiqa-node serve                     run the node
+      CTIQA_PEERS=any ctiqa-node serve     run the node, for anyone who sends
       ctiqa-node echo                      does it answer?
       ctiqa-node send /data/chest-ct       send it a series
       ctiqa-node status                    how does it fare?

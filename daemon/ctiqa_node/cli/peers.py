@@ -15,10 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database, quiet_logs
-from ctiqa_node.config import AeTitle, Config
+from ctiqa_node.config import Config
 from ctiqa_node.db.tables import Heartbeat
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.health import NODE_PROCESS
+from ctiqa_node.network_settings import AeTitle
 from ctiqa_node.state import StateFolder
 
 _PEER = re.compile(r"(?P<title>.+)@(?P<host>[^@]+):(?P<port>[0-9]{1,5})")

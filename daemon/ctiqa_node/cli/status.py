@@ -52,7 +52,7 @@ def _show(found: NodeStatus) -> None:
     for complaint in found.complaints:
         console.say(f"  {complaint}", style=colour)
     out.print(_facts(found))
-    for part in (_associations(found), _destinations(found), _refusals(found), _results(found)):
+    for part in (_associations(found), _rejected(found), _destinations(found), _refusals(found), _results(found)):
         if part is not None:
             out.print()
             out.print(part)
@@ -67,7 +67,7 @@ def _facts(found: NodeStatus) -> RenderableType:
         ("Worker", _worker(found)),
         ("Queue", f"{found.queue_depth} waiting" + (f", the oldest queued {console.age(oldest)}" if oldest else "")),
         ("Series", ", ".join(f"{count} {state}" for state, count in sorted(found.series.items())) or "none yet"),
-        ("Associations", f"{len(found.associations)} open"),
+        ("Associations", f"{len(found.associations)} open" + _rejected_in_short(found)),
         (
             "Disk",
             found.disk_free_mib and f"{found.disk_free_mib} MiB free, {found.disk_min_free_mib} MiB are kept free",
@@ -96,6 +96,19 @@ def _associations(found: NodeStatus) -> RenderableType | None:
             console.age(association.opened_at),
             association.stored,
         )
+    return table
+
+
+def _rejected_in_short(found: NodeStatus) -> str:
+    return f", {found.associations_rejected} rejected since the start" if found.associations_rejected else ""
+
+
+def _rejected(found: NodeStatus) -> RenderableType | None:
+    if not found.rejected:
+        return None
+    table = console.table("Rejected associations, the last ones", "Address", "Calling AE", "Times", "Last", "Because")
+    for each in found.rejected:
+        console.row(table, each.address, each.calling_ae_title, each.count, console.age(each.last_at), each.reason)
     return table
 
 
