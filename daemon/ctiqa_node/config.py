@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.exceptions import SettingsError
 
 from ctiqa_node.errors import ConfigError
-from ctiqa_node.network_settings import AeTitle, Peer, Peers
+from ctiqa_node.network_settings import AeTitle, DestinationTls, Peer, Peers, TlsSection
 from ctiqa_node.network_settings import Section as _Section
 from ctiqa_node.profiles import PROFILES, ObjectName, ProfileName
 
@@ -129,6 +129,7 @@ class Destination(_Section):
     host: Annotated[str, Field(min_length=1)]
     port: Port
     calling_ae_title: AeTitle | None = None
+    tls: DestinationTls | None = None
     profile: ProfileName = "generic-pacs"
     objects: ObjectSwitches = ObjectSwitches()
 
@@ -173,6 +174,7 @@ class Config(BaseSettings):
 
     node: NodeSection = Field(default_factory=NodeSection)
     peers: Peers = ()
+    tls: TlsSection = Field(default_factory=TlsSection)
     spool: SpoolSection = Field(default_factory=SpoolSection)
     series: SeriesSection = Field(default_factory=SeriesSection)
     worker: WorkerSection = Field(default_factory=WorkerSection)
@@ -274,7 +276,8 @@ def _allowed(loc: tuple[int | str, ...]) -> list[str]:
     if loc[0] == "peers":
         return list(Peer.model_fields)
     if loc[0] == "destinations":
-        return list((ObjectSwitches if "objects" in loc else Destination).model_fields)
+        inner: dict[int | str, type[BaseModel]] = {"objects": ObjectSwitches, "tls": DestinationTls}
+        return list(next((inner[part] for part in loc if part in inner), Destination).model_fields)
     section = Config.model_fields[str(loc[0])].annotation
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
 

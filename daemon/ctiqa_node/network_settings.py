@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from ipaddress import ip_network
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import NoDecode
 
 ANY = "any"
@@ -78,3 +79,43 @@ def _distinct(peers: Sequence[Peer]) -> Sequence[Peer]:
 
 Peers = Annotated[tuple[Peer, ...], NoDecode, BeforeValidator(_peers), AfterValidator(_distinct)]
 """From YAML a list, or the word `any`; from the environment that word, or a list as JSON."""
+
+
+def _switch(value: Any) -> Any:
+    """YAML reads the bare word off as false."""
+    return "off" if value is False else value
+
+
+class TlsSection(Section):
+    """TLS on the port that we listen on; without a certificate there is none."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    verify_clients: Annotated[Literal["off", "optional", "required"], BeforeValidator(_switch)] = "required"
+
+    @model_validator(mode="after")
+    def _complete(self) -> TlsSection:
+        if self.certificate is None and (self.key or self.ca):
+            raise ValueError("key and ca are of no use without certificate")
+        if self.certificate is not None and self.ca is None and self.verify_clients != "off":
+            raise ValueError(f"verify_clients is {self.verify_clients}, which needs ca; or set verify_clients: off")
+        return self
+
+
+class DestinationTls(Section):
+    """TLS towards a destination; its presence switches it on."""
+
+    ca: Path | None = None
+    """None: the authorities that this machine trusts."""
+    certificate: Path | None = None
+    key: Path | None = None
+    check_host_name: bool = True
+    server_name: str | None = None
+    """The name that its certificate must have; None: destinations[].host."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> DestinationTls:
+        if self.key is not None and self.certificate is None:
+            raise ValueError("key is of no use without certificate")
+        return self

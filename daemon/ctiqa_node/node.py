@@ -92,7 +92,7 @@ class Node:
         ingest = Ingest(self._database, spool, config.series)
         scheduler = Scheduler()
         building.callback(scheduler.stop)
-        self._scp = scp = StorageScp(config.node, config.peers, self._database, ingest)
+        self._scp = scp = StorageScp(config.node, config.peers, self._database, ingest, config.tls)
         scp.start()
         building.callback(scp.stop)
         self.port = scp.port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -102,6 +103,8 @@ class Archive:
         self.callers: list[str] = []
         self.may_answer = threading.Event()
         self.may_answer.set()
+        self.tls: ssl.SSLContext | None = None
+        """What `start` listens with."""
         self._ae = AE(ae_title=ae_title)
         self._ae.require_called_aet = True
         self._ae.supported_contexts = [
@@ -115,7 +118,9 @@ class Archive:
     def start(self) -> Archive:
         """Listen, on the same port as before if there was one."""
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_ESTABLISHED, self._established)]
-        server = self._ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        server = self._ae.start_server(
+            ("127.0.0.1", self.port), block=False, ssl_context=self.tls, evt_handlers=handlers
+        )
         self.port = server.socket.getsockname()[1]
         return self
 

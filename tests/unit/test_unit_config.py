@@ -99,11 +99,16 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "path", "allowed"),
     [
-        ("nodes: {}", "nodes", "node, peers, spool, series"),
+        ("nodes: {}", "nodes", "node, peers, tls, spool, series"),
         ("peers: [{name: a, ae_title: [A]}]", "peers.0.ae_title", "name, ae_titles, addresses"),
         ("node: {prot: 104}", "node.prot", "ae_title, address, port"),
         ("series: {quiet: 3}", "series.quiet", "quiet_seconds, min_slices"),
-        ("destinations: [{name: a, ae_title: A, host: h, port: 1, tls: yes}]", "destinations.0.tls", "name, ae_title"),
+        ("destinations: [{name: a, ae_title: A, host: h, port: 1, teh: yes}]", "destinations.0.teh", "name, ae_title"),
+        (
+            "destinations: [{name: a, ae_title: A, host: h, port: 1, tls: {cert: a.pem}}]",
+            "destinations.0.tls.cert",
+            "ca, certificate, key, check_host_name, server_name",
+        ),
         (
             "destinations: [{name: a, ae_title: A, host: h, port: 1, objects: {pfd: yes}}]",
             "destinations.0.objects.pfd",
@@ -157,6 +162,9 @@ def test_an_unknown_key_is_refused_with_its_path_and_what_is_allowed(
         ("peers: [{name: a, instances_per_minute: 0}]", "peers.0.instances_per_minute", "1"),
         ("peers: [{name: a, sop_classes: [CT Image]}]", "peers.0.sop_classes.0", "pattern"),
         ("peers: [{name: a}, {name: a}]", "peers", "the name 'a' is used twice"),
+        ("tls: {certificate: a.pem}", "tls", "verify_clients is required, which needs ca; or set verify_clients: off"),
+        ("tls: {ca: a.pem}", "tls", "of no use without certificate"),
+        ("tls: {certificate: a.pem, verify_clients: maybe}", "tls.verify_clients", "'off', 'optional' or 'required'"),
         ("report: {pdf_series_number: 0}", "report.pdf_series_number", "1"),
     ],
 )
@@ -200,6 +208,10 @@ destinations:
 def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
     one = "{name: pacs, ae_title: A, host: h, port: 1}"
     assert "the name 'pacs' is used twice" in _complaint(tmp_path, f"destinations: [{one}, {one}]")
+
+
+def test_the_bare_word_off_is_no_false(tmp_path: Path) -> None:
+    assert _load(tmp_path, "tls: {certificate: a.pem, verify_clients: off}").tls.verify_clients == "off"
 
 
 def test_nobody_is_a_peer_unless_the_file_says_so() -> None:
@@ -259,7 +271,7 @@ def test_the_environment_wins_over_the_file_and_leaves_the_rest(
         ("CTIQA_NODE__PORT", "many", "node.port"),
         ("CTIQA_NODE__PROT", "104", "node.prot"),
         ("CTIQA_DESTINATIONS", "[not json", "CTIQA_"),
-        ("CTIQA_NODES__PORT", "104", "CTIQA_NODES__PORT names no setting; .* the sections are NODE, PEERS, SPOOL"),
+        ("CTIQA_NODES__PORT", "104", "CTIQA_NODES__PORT names no setting; .* the sections are NODE, PEERS, TLS, SPOOL"),
     ],
 )
 def test_a_bad_value_in_the_environment_is_refused(

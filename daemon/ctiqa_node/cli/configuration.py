@@ -51,11 +51,12 @@ def check(
     Exit codes: 0 it can be used, 2 it cannot; each key that is wrong is named with what is allowed.
     """
     from ctiqa_node.analysis import require_known  # these two bring pydicom, which no other command here needs
-    from ctiqa_node.dimse import sop_classes
+    from ctiqa_node.dimse import sop_classes, tls
 
     config = config_of(context)
     require_known(config.worker.assessors)
     sop_classes.require_known(config.peers)
+    tls.require_usable(config)
     source = find_config(named_file(context))
     settings = [setting for setting in _settings(config) if not (changed and setting.is_default)]
     checked = CheckedConfig(source=str(source) if source else "built-in defaults", settings=settings)

@@ -15,13 +15,13 @@ from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
 from sqlalchemy import update
 from sqlalchemy.exc import DatabaseError
 
-from ctiqa_node.config import NodeSection
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
 from ctiqa_node.db.tables import Association, now
 from ctiqa_node.dimse.access import Admission, Caller, Gate, Refusal, plain_address
 from ctiqa_node.dimse.contexts import only
 from ctiqa_node.dimse.rejections import Rejections
+from ctiqa_node.dimse.server import as_requested
 from ctiqa_node.logs import get_logger
 
 log = get_logger(__name__)
@@ -44,8 +44,7 @@ class _Known:
 class AssociationRecord:
     """Lets associations in as the gate says, listens to what happens to them, and writes it down."""
 
-    def __init__(self, settings: NodeSection, gate: Gate, database: Database) -> None:
-        self._settings = settings
+    def __init__(self, gate: Gate, database: Database) -> None:
         self._gate = gate
         self.rejections = Rejections()
         self._database = database
@@ -55,7 +54,6 @@ class AssociationRecord:
     def handlers(self) -> list[EventHandlerType]:
         """What to bind to the server."""
         return [
-            (evt.EVT_CONN_OPEN, self._connected),
             (evt.EVT_PDU_RECV, self._pdu_received),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_ESTABLISHED, self._established),
@@ -74,6 +72,13 @@ class AssociationRecord:
         """The peer that an association was let in for."""
         return self._known(association).admission
 
+    def turned_away(self, address: str, reason: str) -> None:
+        """Somebody was turned away before there was an association; known by its address alone."""
+        address = plain_address(address)
+        silent = self.rejections.note(address, "", reason)
+        if silent is not None:
+            log.warning("connection turned away", address=address, reason=reason, not_logged_before=silent)
+
     def count_refused(self, association: PeerAssociation) -> None:
         """One more instance was refused."""
         self._known(association).refused += 1
@@ -82,15 +87,10 @@ class AssociationRecord:
         with self._lock:
             return self._all.setdefault(association, _Known())
 
-    def _connected(self, event: evt.Event) -> None:
-        # pynetdicom reads a PDU until it is whole: a peer that falls silent in its middle would be waited for for ever.
-        transport = event.assoc.dul.socket
-        if transport is not None and transport.socket is not None:
-            transport.socket.settimeout(self._settings.network_timeout_seconds)
-
     def _pdu_received(self, event: evt.Event) -> None:
         if isinstance(event.pdu, A_ASSOCIATE_RQ):
             self._known(event.assoc).requested = True
+            as_requested(event.assoc)
 
     def _disconnected(self, event: evt.Event) -> None:
         # Without a request nothing tells the association's thread that the connection is gone: it would wait for

@@ -12,7 +12,6 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import EventHandlerType
-from pynetdicom.transport import ThreadedAssociationServer
 
 from ctiqa_node import __version__
 from ctiqa_node.config import NodeSection
@@ -21,10 +20,12 @@ from ctiqa_node.dicom import ReceivedInstance
 from ctiqa_node.dimse import contexts
 from ctiqa_node.dimse.access import Gate
 from ctiqa_node.dimse.associations import AssociationRecord, calling
+from ctiqa_node.dimse.server import NodeServer
+from ctiqa_node.dimse.tls import server_context
 from ctiqa_node.errors import Rejected, RetryLater, StateError
 from ctiqa_node.ingest import Ingest, MismatchedDataset, Outcome
 from ctiqa_node.logs import get_logger
-from ctiqa_node.network_settings import Peer
+from ctiqa_node.network_settings import Peer, TlsSection
 
 log = get_logger(__name__)
 
@@ -35,6 +36,7 @@ DATASET_MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 # PS3.7 C.5.6
 PROCESSING_FAILURE = 0x0110
+NO_TLS = TlsSection()
 UNLIMITED = 1 << 30
 RATE_PATIENCE_SECONDS = 10.0
 """A peer that sends faster than it may is slowed down by at most this long an instance, and then refused."""
@@ -44,14 +46,22 @@ IMPLEMENTATION_CLASS_UID = "2.25.66123906432582014055882428712596338721"
 class StorageScp:
     """Listens, and answers C-STORE and C-ECHO. `start` binds the port, `stop` lets what is being received end well."""
 
-    def __init__(self, settings: NodeSection, peers: Sequence[Peer], database: Database, ingest: Ingest) -> None:
+    def __init__(
+        self,
+        settings: NodeSection,
+        peers: Sequence[Peer],
+        database: Database,
+        ingest: Ingest,
+        tls: TlsSection = NO_TLS,
+    ) -> None:
         self._settings = settings
-        self._associations = AssociationRecord(settings, Gate(settings, peers), database)
+        self._associations = AssociationRecord(Gate(settings, peers), database)
         self.rejections = self._associations.rejections
         """Who was turned away."""
         self._stopping = threading.Event()
         self._ingest = ingest
-        self._server: ThreadedAssociationServer | None = None
+        self._server: NodeServer | None = None
+        self._tls = tls
         self._ae = _application_entity(settings)
 
     @property
@@ -66,7 +76,9 @@ class StorageScp:
 
         Raises:
             StateError: the address or port cannot be had.
+            ConfigError: a file of the `tls` section cannot be used.
         """
+        context = server_context(self._tls)
         address = (self._settings.address, self._settings.port)
         handlers: list[EventHandlerType] = [
             (evt.EVT_C_STORE, self._store),
@@ -74,12 +86,19 @@ class StorageScp:
             *self._associations.handlers(),
         ]
         try:
-            self._server = self._ae.start_server(address, block=False, evt_handlers=handlers)
+            self._server = cast(
+                NodeServer,
+                self._ae.make_server(
+                    address, evt_handlers=handlers, server_class=NodeServer, settings=self._settings, tls=context,
+                    turned_away=self._associations.turned_away,
+                ),
+            )  # fmt: skip
         except OSError as error:
             raise StateError(
                 f"Cannot listen on {address[0]}:{address[1]}: {error.strerror}. Another program may have the port "
                 "(node.port), or it is below 1024 and needs a capability."
             ) from error
+        threading.Thread(target=self._server.serve_forever, name="storage-scp", daemon=True).start()
 
     def stop(self) -> None:
         """Take no new associations, wait for the open ones to end, then abort those that do not."""
