@@ -47,11 +47,11 @@ class NodeSection(_Section):
     address: str = "0.0.0.0"  # noqa: S104  # a scanner sends from another machine; `peers` says who may
     port: ListeningPort = 11112
     state_dir: Path = Field(default_factory=default_state_dir)
-    max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 64
     require_called_ae_title: bool = True
     acse_timeout_seconds: Seconds = 30
     dimse_timeout_seconds: Seconds = 30
-    network_timeout_seconds: Seconds = 60
+    network_timeout_seconds: Seconds = 30
     max_pdu_bytes: Annotated[int, Field(ge=4096, le=2**27)] = 262144
     shutdown_seconds: Annotated[float, Field(gt=0, le=25)] = 15
 
@@ -76,6 +76,7 @@ class WorkerSection(_Section):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     stall_seconds: Seconds = 300
+    golden_check: bool = True
     assessors: Annotated[tuple[AssessorName, ...], Field(min_length=1)] | None = None
     """None: all that ship. Which names there are, `analysis.require_known` knows."""
 
@@ -152,6 +153,7 @@ class DeliverySection(_Section):
     max_retry_seconds: Seconds = 900
     give_up_after_days: Annotated[float, Field(gt=0, le=365)] = 7
     connection_timeout_seconds: Seconds = 10
+    answer_timeout_seconds: Seconds = 30
 
 
 class LoggingSection(_Section):

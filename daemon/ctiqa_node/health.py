@@ -15,6 +15,7 @@ from ctiqa_node.config import Config, Destination
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome, DeliveryState, JobState, OutputKind, SeriesState
 from ctiqa_node.db.tables import Association, Delivery, Heartbeat, Job, Output, Series, now
+from ctiqa_node.golden import GoldenResult, last_result
 from ctiqa_node.results import SeriesResult, latest_results
 from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
 from ctiqa_node.state import StateFolder
@@ -112,6 +113,8 @@ class NodeStatus(BaseModel):
     queue_depth: int
     queue_oldest_at: datetime | None
     worker: WorkerStatus
+    golden: GoldenResult | None = None
+    """The last look at the golden series."""
     destinations: list[DestinationStatus]
     disk_free_mib: int
     disk_min_free_mib: int
@@ -169,7 +172,9 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
     free = _free_mib(config)
     counts = session.execute(select(Series.state, func.count(Series.id)).group_by(Series.state))
     oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state == JobState.TODO))
+    golden = last_result(session)
     complaints = [
+        *([f"nothing is assessed or sent: {golden.sentence}"] if golden is not None and not golden.ok else []),
         *_node_complaints(node, running=running),
         *([] if config.peers else ["no peer is configured, so nobody may send; name them under peers, or peers: any"]),
         *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
@@ -177,7 +182,8 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         *(_destination_complaints(destinations)),
         *(_failure_complaints(session)),
     ]
-    verdict = Verdict.DOWN if not running else Verdict.DEGRADED if complaints else Verdict.FINE
+    drifted = golden is not None and not golden.ok
+    verdict = Verdict.DOWN if not running or drifted else Verdict.DEGRADED if complaints else Verdict.FINE
     detail = node.detail if node is not None and running else {}
     rejected = detail.get("rejected", {})
     return NodeStatus(
@@ -196,6 +202,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         queue_depth=session.scalar(select(func.count(Job.id)).where(Job.state == JobState.TODO)) or 0,
         queue_oldest_at=oldest,
         worker=worker,
+        golden=golden,
         destinations=destinations,
         disk_free_mib=free,
         disk_min_free_mib=config.spool.min_free_mib,

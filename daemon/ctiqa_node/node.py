@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from ctiqa_node import __version__
+from ctiqa_node import __version__, golden
 from ctiqa_node.config import Config
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
@@ -61,6 +61,8 @@ class Node:
             upgrade(self._folder.database)
             self._database = Database(self._folder.database)
             building.callback(self._database.close)
+            if not self._config.worker.golden_check:
+                golden.forget(self._database)
             spool = self._open_spool()
             self._recover(spool)
             self._build(building, spool)

@@ -53,7 +53,8 @@ def quiet_config(tmp_path: Path) -> Path:
     path = tmp_path / "quiet.yaml"
     path.write_text(
         f"node: {{state_dir: {tmp_path / 'configured'}, port: 0, address: 127.0.0.1}}\n"
-        "peers: any\nspool: {min_free_mib: 0}\nworker: {assessors: [snr], device: cpu, threads: 1}\n"
+        "peers: any\nspool: {min_free_mib: 0}\n"
+        "worker: {assessors: [snr], device: cpu, threads: 1, golden_check: false}\n"
     )
     return path
 

@@ -34,7 +34,7 @@ def _config(tmp_path: Path, **node: Any) -> Config:
         peers="any",
         series={"quiet_seconds": 0.5},
         spool={"min_free_mib": 0},
-        worker={"device": "cpu", "threads": 1, "assessors": ["snr"]},
+        worker={"device": "cpu", "threads": 1, "assessors": ["snr"], "golden_check": False},
     )
 
 

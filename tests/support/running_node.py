@@ -50,6 +50,7 @@ class RunningNode:
                 {"name": name, "ae_title": peer.ae_title, "host": peer.host, "port": peer.port}
                 for name, peer in archives
             ],
+            "worker": {"golden_check": False, **settings.pop("worker", {})},
             **settings,
         }
         self.config.write_text(yaml.safe_dump(self._settings))

@@ -13,6 +13,7 @@ from ctiqa_node.cli import (
     calibrate,
     configuration,
     database,
+    doctor,
     evaluate,
     model,
     peers,
@@ -72,6 +73,7 @@ def root(
       ctiqa-node echo                      does it answer?
       ctiqa-node send /data/chest-ct       send it a series
       ctiqa-node status                    how does it fare?
+      ctiqa-node doctor                    is everything as it should be?
       ctiqa-node results                   what did it find?
       ctiqa-node why 20260102-0042         what happened to this one?
 
@@ -82,6 +84,7 @@ def root(
 
 app.command()(serve.serve)
 app.command()(status.status)
+app.command()(doctor.doctor)
 app.command()(peers.echo)
 app.command()(peers.send)
 app.command()(assess.assess)

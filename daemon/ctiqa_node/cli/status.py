@@ -10,6 +10,7 @@ from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database, readable_state
 from ctiqa_node.config import Config
+from ctiqa_node.golden import GoldenResult
 from ctiqa_node.health import NodeStatus, Verdict, node_status
 from ctiqa_node.state import StateFolder
 
@@ -65,6 +66,7 @@ def _facts(found: NodeStatus) -> RenderableType:
         ("Node", f"{found.ae_title} on {found.address} port {found.port}"),
         ("Running since", since and f"{console.when(since)} UTC ({console.age(since)}), version {found.version}"),
         ("Worker", _worker(found)),
+        ("Golden series", found.golden and _golden(found.golden)),
         ("Queue", f"{found.queue_depth} waiting" + (f", the oldest queued {console.age(oldest)}" if oldest else "")),
         ("Series", ", ".join(f"{count} {state}" for state, count in sorted(found.series.items())) or "none yet"),
         ("Associations", f"{len(found.associations)} open" + _rejected_in_short(found)),
@@ -82,6 +84,10 @@ def _worker(found: NodeStatus) -> str:
         return "not running"
     doing = "idle" if worker.job is None else f"at job J{worker.job}, {100 * (worker.progress or 0):.0f} %"
     return f"{worker.device}, {doing} (process {worker.pid})"
+
+
+def _golden(result: GoldenResult) -> str:
+    return f"{'the shipped values' if result.ok else 'other values than shipped'}, looked at {console.age(result.at)}"
 
 
 def _associations(found: NodeStatus) -> RenderableType | None:

@@ -8,6 +8,7 @@ import ssl
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.tls import ClientTls, handshake_trouble
 
+NO_ASSOCIATION = "but no association: it ended it, or did not answer in time"
 ALERT_SECONDS = 1.0
 """TLS 1.3 tells a client only after the handshake that its certificate is missing or not accepted."""
 
@@ -21,10 +22,10 @@ def trouble_reaching(peer: ApplicationEntity, tls: ClientTls | None, seconds: fl
     with connection:
         if tls is not None:
             trouble = secured_trouble(connection, tls)
-            return f"{peer} {trouble or 'takes the TLS connection, but ended the association at once'}"
+            return f"{peer} {trouble or f'takes the TLS connection, {NO_ASSOCIATION}'}"
         if speaks_tls(connection):
             return f"{peer} speaks TLS on this port, and is called without (destinations[].tls)"
-    return f"{peer} takes the connection, but ended the association at once"
+    return f"{peer} takes the connection, {NO_ASSOCIATION}"
 
 
 def secured_trouble(connection: socket.socket, tls: ClientTls) -> str | None:

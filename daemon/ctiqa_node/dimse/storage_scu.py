@@ -24,8 +24,21 @@ from ctiqa_node.dimse.tls import ClientTls
 MAX_CONTEXTS = 128
 """Presentation Context IDs are the odd numbers from 1 to 255 (PS3.8 9.3.2.2)."""
 PROBE_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 """PS3.7 C.5.6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds to wait for a connection, and for each answer over it."""
+
+    connection: float
+    answer: float
+
+
+Timeout = Patience | float
+"""A number is of the connection; answers then have ANSWER_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _NoAssociation:
+class NoAssociation:
     """Why there is none; `refused`: the peer takes nothing of what was offered."""
 
     sentence: str
@@ -69,12 +82,12 @@ class _Kind:
 _MOST_OFFERS = 2
 
 
-def echo(peer: ApplicationEntity, calling: str, timeout: float, tls: ClientTls | None = None) -> str | None:
+def echo(peer: ApplicationEntity, calling: str, timeout: Timeout, tls: ClientTls | None = None) -> str | None:
     """Verify an Application Entity with C-ECHO; returns None when it answers well, else why not, in a sentence."""
-    ae = _application_entity(calling, timeout)
+    ae = application_entity(calling, timeout)
     ae.add_requested_context(Verification)
-    association = _associate(ae, peer, tls)
-    if isinstance(association, _NoAssociation):
+    association = associate(ae, peer, tls)
+    if isinstance(association, NoAssociation):
         return association.sentence
     try:
         status = association.send_c_echo()
@@ -84,7 +97,7 @@ def echo(peer: ApplicationEntity, calling: str, timeout: float, tls: ClientTls |
 
 
 def send(
-    peer: ApplicationEntity, calling: str, paths: Sequence[Path], timeout: float, tls: ClientTls | None = None
+    peer: ApplicationEntity, calling: str, paths: Sequence[Path], timeout: Timeout, tls: ClientTls | None = None
 ) -> Iterator[Answer]:
     """Send DICOM files over one association, in their own transfer syntaxes; yields one answer a file.
 
@@ -107,17 +120,17 @@ def _send_batch(
     peer: ApplicationEntity,
     calling: str,
     files: Sequence[tuple[Path, _Kind]],
-    timeout: float,
+    timeout: Timeout,
     tls: ClientTls | None,
 ) -> Iterator[Answer]:
-    ae = _application_entity(calling, timeout)
+    ae = application_entity(calling, timeout)
     offers = sorted({offer for _, kind in files for offer in kind.offers})
     ae.requested_contexts = [build_context(*offer) for offer in offers]
     waiting = deque(files)
     # A peer that ends the association at one object gets the others over a new one: each round sends at least one.
     while waiting:
-        association = _associate(ae, peer, tls)
-        if isinstance(association, _NoAssociation):
+        association = associate(ae, peer, tls)
+        if isinstance(association, NoAssociation):
             none = association
             yield from (Answer(path, False, None, none.sentence, none.refused) for path, _ in waiting)
             return
@@ -128,14 +141,14 @@ def _send_batch(
             association.release()
 
 
-def _associate(ae: AE, peer: ApplicationEntity, tls: ClientTls | None) -> Association | _NoAssociation:
+def associate(ae: AE, peer: ApplicationEntity, tls: ClientTls | None) -> Association | NoAssociation:
     """An association with the peer, or why there is none."""
     secured = None if tls is None else (tls.context, tls.server_name)
     try:
         # pynetdicom's type has no None for the name, which ssl wants where there is none.
         association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=cast(Any, secured))
     except OSError as error:  # the name of the host cannot be resolved
-        return _NoAssociation(f"{peer} cannot be reached: {error.strerror}")
+        return NoAssociation(f"{peer} cannot be reached: {error.strerror}")
     return association if association.is_established else _why_not(association, peer, tls, ae.connection_timeout)
 
 
@@ -162,10 +175,12 @@ def _is_accepted(association: Association, kind: _Kind) -> bool:
     return any(offer in accepted for offer in kind.offers)
 
 
-def _application_entity(calling: str, timeout: float) -> AE:
+def application_entity(calling: str, timeout: Timeout) -> AE:
+    """An SCU that calls from this AE title and waits so long."""
     ae = AE(ae_title=calling)
-    ae.connection_timeout = timeout
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+    ae.connection_timeout = timeout if isinstance(timeout, float | int) else timeout.connection
+    answer = ANSWER_SECONDS if isinstance(timeout, float | int) else timeout.answer
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = answer
     return ae
 
 
@@ -176,14 +191,14 @@ def _kind(path: Path) -> _Kind:
 
 def _why_not(
     association: Association, peer: ApplicationEntity, tls: ClientTls | None, seconds: float | None
-) -> _NoAssociation:
+) -> NoAssociation:
     if association.is_rejected:
         answer = association.acceptor.primitive
         reason = f": {answer.reason_str}" if answer else ""
-        return _NoAssociation(f"{peer} rejected the association{reason}")
+        return NoAssociation(f"{peer} rejected the association{reason}")
     if association.acceptor.primitive is not None and not association.accepted_contexts:
-        return _NoAssociation(f"{peer} accepts none of the Presentation Contexts that were offered", refused=True)
-    return _NoAssociation(trouble_reaching(peer, tls, seconds or PROBE_SECONDS))
+        return NoAssociation(f"{peer} accepts none of the Presentation Contexts that were offered", refused=True)
+    return NoAssociation(trouble_reaching(peer, tls, seconds or PROBE_SECONDS))
 
 
 def _code(status: object) -> int | None:
