@@ -67,6 +67,7 @@ class SeriesSection(_Section):
 
     quiet_seconds: Seconds = 20
     min_slices: Annotated[int, Field(ge=1)] = 5
+    max_million_voxels: Annotated[int, Field(ge=1, le=1_000_000)] = 4000
 
 
 class WorkerSection(_Section):

@@ -102,7 +102,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
         ("nodes: {}", "nodes", "node, peers, tls, spool, series"),
         ("peers: [{name: a, ae_title: [A]}]", "peers.0.ae_title", "name, ae_titles, addresses"),
         ("node: {prot: 104}", "node.prot", "ae_title, address, port"),
-        ("series: {quiet: 3}", "series.quiet", "quiet_seconds, min_slices"),
+        ("series: {quiet: 3}", "series.quiet", "quiet_seconds, min_slices, max_million_voxels"),
         ("destinations: [{name: a, ae_title: A, host: h, port: 1, teh: yes}]", "destinations.0.teh", "name, ae_title"),
         (
             "destinations: [{name: a, ae_title: A, host: h, port: 1, tls: {cert: a.pem}}]",
