@@ -1,18 +1,22 @@
 # make demo [CT=folder]   a CT series in, its quality report in an archive
 # make test               everything that CI checks
+# make fuzz [INPUTS=2000] [SEED=…]   inputs that no honest peer sends, against the receiver
 PYTHON ?= python3
 VENV := .venv
 PEERS := dcmtk dicom3tools orthanc orthanc-dicomweb systemd
 PEER_PROGRAMS := storescu echoscu dsr2html dcsrdump dciodvfy Orthanc systemd-analyze
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: demo test lint peers clean
+.PHONY: demo test fuzz lint peers clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python demo/demo.py $(if $(CT),--ct "$(CT)")
 
 test: peers lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses=2 --dist=loadfile --durations=15 $(PYTEST)
+
+fuzz: $(VENV)/installed-dev
+	PYTHONPATH=tests $(VENV)/bin/python tests/fuzz.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

@@ -41,8 +41,8 @@ def test_the_unit_exposes_little_and_what_it_does_is_explained() -> None:
     overall = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
     assert overall, done.stdout + done.stderr
     assert float(overall[1]) < 2.5
-    open_points = [line.split()[1] for line in done.stdout.splitlines() if re.match(r"[✗-] |\W ✗|✗", line)]
-    explained = SECURITY.read_text()
+    open_points = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("✗")]
+    explained = SECURITY.read_text().replace("\\|", "|")  # as a table of Markdown needs it
     missing = [point for point in open_points if f"`{point}`" not in explained]
     assert open_points
     assert missing == []

@@ -155,6 +155,10 @@ class AssociationRecord:
     def _aborted(self, event: evt.Event) -> None:
         self._finish(event.assoc, AssociationOutcome.ABORTED, self._known(event.assoc).detail)
 
+    def ended(self, association: PeerAssociation) -> None:
+        """The thread of an association ends; if nothing has told how, the peer broke the protocol."""
+        self._finish(association, AssociationOutcome.ABORTED, "the peer broke the protocol")
+
     def _finish(self, peer: PeerAssociation, outcome: AssociationOutcome, detail: str | None) -> None:
         known = self._known(peer)
         with self._lock:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.fsm import InvalidEventError
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
 from ctiqa_node.config import NodeSection
@@ -25,6 +26,7 @@ from ctiqa_node.logs import get_logger
 log = get_logger(__name__)
 
 READ_BYTES = 1 << 16
+ACCEPT_PAUSE_SECONDS = 0.1
 MOST_PDU_BYTES = 1 << 20
 """A PDU is taken up to this length, or up to what we asked for where that is more."""
 MOST_WAITING = 4
@@ -132,29 +134,70 @@ class _Handler(RequestHandler):
         association.dul.socket = PatientSocket(association, ticket, self.server.settings)
         association.dul.event_queue.get_nowait()  # its socket and ours told of the connection; it may be told of once
         ticket.association = association
+        self._tell_when_it_ends(association)
         evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
         association.start()
+
+    def _tell_when_it_ends(self, association: Association) -> None:
+        """However it ends: on some violations of the protocol pynetdicom lets a thread die, and triggers no event."""
+        run, run_transport = association.run, association.dul.run
+        address = str(self.client_address[0])
+
+        def run_and_tell() -> None:
+            try:
+                run()
+            finally:
+                self.server.ended(association)
+
+        def run_transport_and_tell() -> None:
+            try:
+                run_transport()
+            except InvalidEventError as error:
+                self.server.turned_away(address, f"broke the protocol: {error}")
+
+        cast(Any, association).run = run_and_tell
+        cast(Any, association.dul).run = run_transport_and_tell
 
 
 class NodeServer(AssociationServer):
     """Accepts connections; `AE.make_server` makes it."""
 
+    request_queue_size = 128
+    """Connections that the system holds until they are accepted; socketserver's 5 overflow when many come at once."""
+
     def __init__(
-        self, *args: Any, settings: NodeSection, tls: ssl.SSLContext | None, turned_away: TurnedAway, **kwargs: Any
+        self,
+        *args: Any,
+        settings: NodeSection,
+        tls: ssl.SSLContext | None,
+        turned_away: TurnedAway,
+        ended: Callable[[Association], None],
+        **kwargs: Any,
     ) -> None:
         self.settings = settings
         self.waiting = WaitingRoom(max(32, settings.max_associations))
         self._tls = tls
-        self._turned_away = turned_away
+        self.turned_away = turned_away
+        self.ended = ended
+        """Called in an association's thread as its last act."""
         self.tickets: dict[socket.socket, Ticket] = {}
         """Of the connections that are about to become associations."""
         super().__init__(*args, **{**kwargs, "request_handler": _Handler})
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; its TLS handshake is for its own thread."""
+        assert self.socket is not None
+        try:
+            return self.socket.accept()
+        except OSError:
+            time.sleep(ACCEPT_PAUSE_SECONDS)  # without file descriptors it would fail again at once, and for ever
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give a new connection its thread, if there is room for one more that has said nothing yet."""
         ticket = self.waiting.enter(str(client_address[0]), request)
         if ticket is None:
-            self._turned_away(str(client_address[0]), "too many connections wait without asking for an association")
+            self.turned_away(str(client_address[0]), "too many connections wait without asking for an association")
             _close(request)
             return
         name = f"connection-{client_address[0]}"
@@ -189,16 +232,16 @@ class NodeServer(AssociationServer):
         speaks_tls = first[0] == HANDSHAKE_RECORD
         if self._tls is None:
             if speaks_tls:
-                self._turned_away(address, "speaks TLS, and this port has none (tls.certificate)")
+                self.turned_away(address, "speaks TLS, and this port has none (tls.certificate)")
             return None if speaks_tls else connection
         if not speaks_tls:
-            self._turned_away(address, "speaks no TLS, and this port takes nothing else (tls.certificate)")
+            self.turned_away(address, "speaks no TLS, and this port takes nothing else (tls.certificate)")
             return None
         try:
             ticket.connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
             ticket.connection.do_handshake()
         except OSError as error:
-            self._turned_away(address, handshake_trouble(error, we_are_server=True))
+            self.turned_away(address, handshake_trouble(error, we_are_server=True))
             return None
         return ticket.connection
 
