@@ -56,6 +56,14 @@ def test_an_association_that_breaks_the_protocol_beyond_its_states_is_recorded_a
     eventually(lambda: [row.outcome for row in reception.associations()] == [AssociationOutcome.ABORTED])
 
 
+def test_a_command_without_its_field_ends_its_association_and_is_counted(reception: Reception) -> None:
+    empty = b"\x04\x00" + (10).to_bytes(4, "big") + (6).to_bytes(4, "big") + b"\x03\x03" + b"\x00" * 4
+    send_input(reception.port, Input("empty command", association_request(), empty), patience=20)
+    eventually(lambda: [row.outcome for row in reception.associations()] == [AssociationOutcome.ABORTED])
+    eventually(lambda: reception.scp.rejections.summary()["total"] == 1)
+    assert reception.scp.rejections.summary()["latest"][0]["reason"] == "broke the protocol in an association"
+
+
 def test_a_mutation_changes_something(dataset: bytes) -> None:
     import random
 

@@ -153,7 +153,7 @@ class Corpus:
 
 def send_input(port: int, what: Input, patience: float = ANSWER_SECONDS) -> None:
     """Send it as a peer would, wait so long for each answer, and go; whatever is answered is thrown away."""
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.settimeout(patience)
         for part in filter(None, (what.first, what.then)):
             try:

@@ -16,7 +16,6 @@ from typing import Any, cast
 
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.fsm import InvalidEventError
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
 from ctiqa_node.config import NodeSection
@@ -152,8 +151,9 @@ class _Handler(RequestHandler):
         def run_transport_and_tell() -> None:
             try:
                 run_transport()
-            except InvalidEventError as error:
-                self.server.turned_away(address, f"broke the protocol: {error}")
+            except Exception as error:  # noqa: BLE001  # whatever a command is decoded to; a traceback each is a flood
+                log.debug("protocol broken", address=address, error=f"{type(error).__name__}: {error}")
+                self.server.turned_away(address, "broke the protocol in an association")
 
         cast(Any, association).run = run_and_tell
         cast(Any, association.dul).run = run_transport_and_tell
