@@ -1,6 +1,7 @@
 # make demo [CT=folder]   a CT series in, its quality report in an archive
 # make test               everything that CI checks
 # make test-viewer        whether results appear in OHIF, in a browser; the pictures are kept in build/viewer
+# make fuzz [INPUTS=2000] [SEED=…]   inputs that no honest peer sends, against the receiver
 PYTHON ?= python3
 VENV := .venv
 PEERS := dcmtk dicom3tools orthanc orthanc-dicomweb systemd
@@ -10,7 +11,7 @@ VIEWER_PROGRAMS := storescu dsr2html Orthanc chromium /usr/share/orthanc/plugins
     /usr/share/orthanc/plugins/libOrthancWebViewer.so
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: demo test test-viewer lint peers viewer-peers clean
+.PHONY: demo test test-viewer fuzz lint peers viewer-peers clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python demo/demo.py $(if $(CT),--ct "$(CT)")
@@ -21,6 +22,9 @@ test: peers lint
 test-viewer: viewer-peers $(VENV)/installed-viewer
 	$(VENV)/bin/python tests/viewer/install_ohif.py build/viewer/ohif
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/viewer --durations=10 $(PYTEST)
+
+fuzz: $(VENV)/installed-dev
+	PYTHONPATH=tests $(VENV)/bin/python tests/fuzz.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

@@ -101,6 +101,7 @@ def _write_config(scratch: Path, archive: Archive) -> Path:
     path = scratch / "config.yaml"
     settings: dict[str, Any] = {
         "node": {"address": "127.0.0.1", "port": 0, "state_dir": str(scratch / "state")},
+        "peers": "any",
         "series": {"quiet_seconds": 3},
         "destinations": [{"name": "archive", "ae_title": peer.ae_title, "host": peer.host, "port": peer.port}],
     }

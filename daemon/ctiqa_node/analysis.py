@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ctiqa_models import catalog
 from ctiqa_models.api import Assessment, Assessor, HuVolume, ModelIdentity, Progress, ReasonCode
-from ctiqa_models.installed import Installed, find, remove
-from ctiqa_models.weights import NotInstalledError, WeightsError
+from ctiqa_models.installed import Installed, find, remove, weights_path
+from ctiqa_models.weights import NotInstalledError, WeightsError, WeightsFile, sha256_of
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.errors import ConfigError, Rejected
 from ctiqa_node.logs import get_logger
@@ -25,6 +25,9 @@ from ctiqa_node.report.content import (
 from ctiqa_node.report.verdicts import NotScoredReason
 
 log = get_logger(__name__)
+
+GOLDEN_SEED, GOLDEN_SLICES, GOLDEN_SIZE, GOLDEN_DOSE = 7, 5, 384, 0.25
+"""Enough for every model: fewer slices or rows some would not score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,30 @@ class Analyst:
         self.device = _usable_device(device)
         self._assessors = [_load(name, self.device, models) for name in (catalog.NAMES if names is None else names)]
 
+    @property
+    def device_name(self) -> str:
+        """The device in words, with the name of the GPU."""
+        import torch
+
+        if self.device == "cuda":
+            return f"GPU: {torch.cuda.get_device_name()} (torch {torch.__version__}, CUDA {torch.version.cuda})"
+        return f"CPU, {torch.get_num_threads()} threads (torch {torch.__version__})"
+
     def assess(self, volume: CtVolume, progress: Callable[[float], None]) -> list[Assessed]:
         """Let every model assess the volume; `progress` gets the share done, 0–1."""
-        input_ = HuVolume(hu=volume.hu, spacing_mm=volume.geometry.spacing_mm)
+        return self._assess(HuVolume(hu=volume.hu, spacing_mm=volume.geometry.spacing_mm), progress)
+
+    def assess_golden(self) -> list[ReportedModel]:
+        """What the models say of the golden series: a simulated scan, the same on every machine."""
+        from ctiqa_models.simulation.series import Scan, simulate_series
+
+        volume = simulate_series(seed=GOLDEN_SEED, slices=GOLDEN_SLICES, size=GOLDEN_SIZE, scan=Scan(GOLDEN_DOSE))
+        return [assessed.model for assessed in self._assess(volume, lambda _share: None)]
+
+    def _assess(self, volume: HuVolume, progress: Callable[[float], None]) -> list[Assessed]:
         count = len(self._assessors)
         return [
-            _timed(assessor, input_, _part(progress, index, count)) for index, assessor in enumerate(self._assessors)
+            _timed(assessor, volume, _part(progress, index, count)) for index, assessor in enumerate(self._assessors)
         ]
 
 
@@ -68,6 +89,40 @@ def require_known(names: Sequence[str] | None) -> None:
     unknown = [name for name in names or () if name not in there_are]
     if unknown:
         raise ConfigError(f"worker.assessors: no such model: {', '.join(unknown)}. There are: {', '.join(there_are)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsInUse:
+    """The weights file that a model would use: its SHA-256 (None: it needs none), whose it is, and what is wrong."""
+
+    model: str
+    sha256: str | None
+    origin: str
+    trouble: str | None = None
+
+
+def weights_in_use(names: Sequence[str] | None, models: Path) -> list[WeightsInUse]:
+    """The weights of these models (None: all that ship), with their SHA-256 counted now; no model is loaded."""
+    return [_weights_in_use(name, models) for name in (catalog.NAMES if names is None else names)]
+
+
+def _weights_in_use(name: str, models: Path) -> WeightsInUse:
+    shipped = {"n2q": catalog.N2Q_WEIGHTS, "tfkt": catalog.TFKT_WEIGHTS, "chest_ctiqa": catalog.CHEST_CTIQA_WEIGHTS}
+    try:
+        installed = find(models, name)
+        file = shipped.get(name)
+        if installed is not None:
+            file = WeightsFile(weights_path(models, name), installed.sha256, "installed")
+        if file is None:
+            missing = name in catalog.INSTALLABLE
+            return WeightsInUse(name, None, "", f"{name}: no weights are imported for it" if missing else None)
+        if (found := sha256_of(file.path)) != file.sha256:
+            return WeightsInUse(name, found, file.origin, f"{name}: {file.path} is not the file that was {file.origin}")
+    except WeightsError as error:
+        return WeightsInUse(name, None, "", str(error))
+    except OSError as error:
+        return WeightsInUse(name, None, "", f"{name}: its weights cannot be read: {error.strerror}")
+    return WeightsInUse(name, file.sha256, "shipped" if installed is None else "the site's own")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from ctiqa_node.errors import ConfigError
+from ctiqa_node.network_settings import AeTitle, DestinationTls, Peer, Peers, TlsSection
+from ctiqa_node.network_settings import Section as _Section
 from ctiqa_node.profiles import PROFILES, ObjectName, ProfileName
 
 SYSTEM_CONFIG = Path("/etc/ctiqa-node/config.yaml")
@@ -21,14 +23,6 @@ NOT_SETTINGS = frozenset({CONFIG_VARIABLE, "CTIQA_DATA"})
 """Variables of ours that say where something is; the tests read the second."""
 
 
-def _ae_title(value: str) -> str:
-    title = value.strip()
-    if not 1 <= len(title) <= 16 or "\\" in title or not title.isascii() or not title.isprintable():
-        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash (DICOM PS3.5 6.2)")
-    return title
-
-
-AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ListeningPort = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
@@ -46,23 +40,18 @@ def default_state_dir() -> Path:
     return Path(base) / "ctiqa-node"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class NodeSection(_Section):
     """Who we are, and who may talk to us."""
 
     ae_title: AeTitle = "CTIQA"
-    address: str = "0.0.0.0"  # noqa: S104  # a scanner sends from another machine; allow_calling narrows who may
+    address: str = "0.0.0.0"  # noqa: S104  # a scanner sends from another machine; `peers` says who may
     port: ListeningPort = 11112
     state_dir: Path = Field(default_factory=default_state_dir)
-    max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 64
     require_called_ae_title: bool = True
-    allow_calling: tuple[AeTitle, ...] = ()
     acse_timeout_seconds: Seconds = 30
     dimse_timeout_seconds: Seconds = 30
-    network_timeout_seconds: Seconds = 60
+    network_timeout_seconds: Seconds = 30
     max_pdu_bytes: Annotated[int, Field(ge=4096, le=2**27)] = 262144
     shutdown_seconds: Annotated[float, Field(gt=0, le=25)] = 15
 
@@ -78,6 +67,7 @@ class SeriesSection(_Section):
 
     quiet_seconds: Seconds = 20
     min_slices: Annotated[int, Field(ge=1)] = 5
+    max_million_voxels: Annotated[int, Field(ge=1, le=1_000_000)] = 4000
 
 
 class WorkerSection(_Section):
@@ -87,6 +77,7 @@ class WorkerSection(_Section):
     threads: Annotated[int, Field(ge=0, le=256)] = 0
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     stall_seconds: Seconds = 300
+    golden_check: bool = True
     assessors: Annotated[tuple[AssessorName, ...], Field(min_length=1)] | None = None
     """None: all that ship. Which names there are, `analysis.require_known` knows."""
 
@@ -140,6 +131,7 @@ class Destination(_Section):
     host: Annotated[str, Field(min_length=1)]
     port: Port
     calling_ae_title: AeTitle | None = None
+    tls: DestinationTls | None = None
     profile: ProfileName = "generic-pacs"
     objects: ObjectSwitches = ObjectSwitches()
 
@@ -162,6 +154,7 @@ class DeliverySection(_Section):
     max_retry_seconds: Seconds = 900
     give_up_after_days: Annotated[float, Field(gt=0, le=365)] = 7
     connection_timeout_seconds: Seconds = 10
+    answer_timeout_seconds: Seconds = 30
 
 
 class OutputsSection(_Section):
@@ -207,6 +200,8 @@ class Config(BaseSettings):
     )
 
     node: NodeSection = Field(default_factory=NodeSection)
+    peers: Peers = ()
+    tls: TlsSection = Field(default_factory=TlsSection)
     spool: SpoolSection = Field(default_factory=SpoolSection)
     series: SeriesSection = Field(default_factory=SeriesSection)
     worker: WorkerSection = Field(default_factory=WorkerSection)
@@ -237,6 +232,10 @@ class Config(BaseSettings):
         if doubled := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"destinations: the name {sorted(doubled)[0]!r} is used twice")
         return self
+
+
+LISTS: dict[str, type[BaseModel]] = {"peers": Peer, "destinations": Destination}
+"""The settings that are lists, with what each entry is."""
 
 
 def find_config(explicit: Path | None) -> Path | None:
@@ -304,18 +303,21 @@ def _allowed(loc: tuple[int | str, ...]) -> list[str]:
     """The keys that are allowed at a place in the configuration."""
     if not loc:
         return list(Config.model_fields)
+    if loc[0] == "peers":
+        return list(Peer.model_fields)
     if loc[0] == "destinations":
-        return list((ObjectSwitches if "objects" in loc else Destination).model_fields)
+        inner: dict[int | str, type[BaseModel]] = {"objects": ObjectSwitches, "tls": DestinationTls}
+        return list(next((inner[part] for part in loc if part in inner), Destination).model_fields)
     section = Config.model_fields[str(loc[0])].annotation
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
 
 
 def keys() -> Iterator[tuple[str, Any]]:
-    """Every key with its default, as `section.key`; destinations as `destinations[].key`."""
+    """Every key with its default, as `section.key`; what is in a list as `destinations[].key`."""
     for name, field in Config.model_fields.items():
-        if name == "destinations":
-            for key in Destination.model_fields:
-                yield f"destinations[].{key}", None
+        if name in LISTS:
+            for key in LISTS[name].model_fields:
+                yield f"{name}[].{key}", None
             continue
         section = field.get_default(call_default_factory=True)
         for key in type(section).model_fields:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputState, SeriesState
 from ctiqa_node.db.tables import Delivery, DeliveryTry, now
 from ctiqa_node.dicom import ApplicationEntity
-from ctiqa_node.dimse.storage_scu import Answer, send
-from ctiqa_node.errors import CtiqaError
+from ctiqa_node.dimse.storage_scu import Answer, Patience, send
+from ctiqa_node.dimse.tls import destination_tls
+from ctiqa_node.errors import ConfigError, CtiqaError
+from ctiqa_node.golden import last_result
 from ctiqa_node.logs import get_logger
 from ctiqa_node.routing import fall_back, refused_classes
 from ctiqa_node.series import SeriesEvent, apply_event
@@ -76,14 +78,25 @@ class Courier:
     def send_due(self) -> bool:
         """Send up to a batch of what is due; returns whether there was anything."""
         with self._database.read() as session:
+            if (checked := last_result(session)) is not None and not checked.ok:
+                return False  # what was assessed lately may be wrong: it waits, and `status` says why
             due = {self._outputs / d.output.path: d.id for d in session.scalars(_due(self._name))}
         if not due:
             return False
-        for answer in send(self._peer, self._calling, list(due), self._settings.connection_timeout_seconds):
+        for answer in self._send(list(due)):
             self._record(due[answer.path], answer)
             if self._stopping.is_set():
                 break
         return True
+
+    def _send(self, paths: Sequence[Path]) -> Iterator[Answer]:
+        try:
+            tls = destination_tls(self._destination)  # read anew each time: certificates are renewed
+        except ConfigError as error:
+            yield from (Answer(path, ok=False, status=None, sentence=str(error)) for path in paths)
+            return
+        patience = Patience(self._settings.connection_timeout_seconds, self._settings.answer_timeout_seconds)
+        yield from send(self._peer, self._calling, paths, patience, tls)
 
     def _record(self, delivery_id: int, answer: Answer) -> None:
         with self._database.write() as session:

@@ -15,6 +15,7 @@ from ctiqa_node.config import Config, Destination
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome, DeliveryState, JobState, OutputKind, OutputState, SeriesState
 from ctiqa_node.db.tables import Association, Delivery, Heartbeat, Job, Output, Series, UnmadeOutput, now
+from ctiqa_node.golden import GoldenResult, last_result
 from ctiqa_node.ledger.last import LastReconciliation, last_reconciliation, reconciliation_complaints
 from ctiqa_node.results import SeriesResult, latest_results
 from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
@@ -82,6 +83,17 @@ class DestinationStatus(BaseModel):
     last_trouble: str | None
 
 
+class RejectedCaller(BaseModel):
+    """Associations that were rejected from one address for one reason, since the node started."""
+
+    address: str
+    calling_ae_title: str
+    """Of the last one."""
+    reason: str
+    count: int
+    last_at: datetime
+
+
 class NodeStatus(BaseModel):
     """All that `status` shows."""
 
@@ -94,10 +106,16 @@ class NodeStatus(BaseModel):
     state_dir: str
     running_since: datetime | None
     associations: list[LiveAssociation]
+    associations_rejected: int = 0
+    """Since the node started."""
+    rejected: list[RejectedCaller] = []
+    """Who was rejected last, the last one first."""
     series: dict[str, int]
     queue_depth: int
     queue_oldest_at: datetime | None
     worker: WorkerStatus
+    golden: GoldenResult | None = None
+    """The last look at the golden series."""
     destinations: list[DestinationStatus]
     outputs_kept: int
     outputs_removed: int
@@ -166,16 +184,21 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
     counts = session.execute(select(Series.state, func.count(Series.id)).group_by(Series.state))
     oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state == JobState.TODO))
     reconciled = last_reconciliation(session)
+    golden = last_result(session)
     complaints = [
+        *([f"nothing is assessed or sent: {golden.sentence}"] if golden is not None and not golden.ok else []),
         *_node_complaints(node, running=running),
+        *([] if config.peers else ["no peer is configured, so nobody may send; name them under peers, or peers: any"]),
         *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
         *(_disk_complaints(free, config)),
         *(_destination_complaints(destinations)),
         *(_failure_complaints(session)),
         *(reconciliation_complaints(reconciled)),
     ]
-    verdict = Verdict.DOWN if not running else Verdict.DEGRADED if complaints else Verdict.FINE
+    drifted = golden is not None and not golden.ok
+    verdict = Verdict.DOWN if not running or drifted else Verdict.DEGRADED if complaints else Verdict.FINE
     detail = node.detail if node is not None and running else {}
+    rejected = detail.get("rejected", {})
     return NodeStatus(
         verdict=verdict,
         complaints=complaints,
@@ -186,10 +209,13 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         state_dir=str(config.node.state_dir),
         running_since=node.started_at if node is not None and running else None,
         associations=_associations(session) if running else [],
+        associations_rejected=int(rejected.get("total", 0)),
+        rejected=[RejectedCaller.model_validate(each) for each in rejected.get("latest", [])],
         series={state.value: count for state, count in counts},
         queue_depth=session.scalar(select(func.count(Job.id)).where(Job.state == JobState.TODO)) or 0,
         queue_oldest_at=oldest,
         worker=worker,
+        golden=golden,
         destinations=destinations,
         outputs_kept=_outputs(session, OutputState.KEPT),
         outputs_removed=_outputs(session, OutputState.REMOVING, OutputState.REMOVED),

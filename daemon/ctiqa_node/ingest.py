@@ -9,11 +9,13 @@ from enum import StrEnum
 from io import BytesIO
 
 from pydicom import dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from sqlalchemy import Select, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import SeriesSection
+from ctiqa_node.ct.claims import MOST_INFLATED_BYTES, inflates_within
 from ctiqa_node.ct.selection import InstanceSummary, choose
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import InstanceState, SeriesState
@@ -180,6 +182,8 @@ def read_header(received: ReceivedInstance) -> Header:
     Raises:
         Rejected: it cannot be read, lacks a UID that DICOM requires, or is another instance than the command says.
     """
+    if received.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        _refuse_if_it_bursts(received)
     try:
         dataset = dcmread(BytesIO(received.part10), stop_before_pixels=True)
         header = header_of(dataset)
@@ -197,6 +201,12 @@ def read_header(received: ReceivedInstance) -> Header:
     if named != (received.sop_instance_uid, received.sop_class_uid):
         raise MismatchedDataset("The dataset is not the SOP Instance that the command names.")
     return header
+
+
+def _refuse_if_it_bursts(received: ReceivedInstance) -> None:
+    """pydicom inflates the whole of it in memory."""
+    if not inflates_within(memoryview(received.part10)[received.dataset_offset :]):
+        raise Rejected(f"The dataset inflates to more than {MOST_INFLATED_BYTES >> 20} MiB.")
 
 
 class MismatchedDataset(Rejected):

@@ -7,10 +7,11 @@ import signal
 import threading
 from contextlib import ExitStack
 from types import FrameType
+from typing import Any
 
 from sqlalchemy import select, update
 
-from ctiqa_node import __version__, audit
+from ctiqa_node import __version__, audit, golden
 from ctiqa_node.config import Config
 from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.session import Database
@@ -69,6 +70,8 @@ class Node:
             upgrade(self._folder.database)
             self._database = Database(self._folder.database)
             building.callback(self._database.close)
+            if not self._config.worker.golden_check:
+                golden.forget(self._database)
             spool = self._open_spool()
             self._recover(spool)
             self._build(building, spool)
@@ -102,7 +105,7 @@ class Node:
         building.callback(scheduler.stop)
         rounds = Rounds(config, self._database)
         building.callback(rounds.stop)
-        scp = StorageScp(config.node, self._database, ingest)
+        self._scp = scp = StorageScp(config.node, config.peers, self._database, ingest, config.tls)
         scp.start()
         building.callback(scp.stop)
         self.port = scp.port
@@ -145,11 +148,12 @@ class Node:
 
     def _beat(self) -> None:
         notify_systemd("WATCHDOG=1")
-        detail: dict[str, str | int | float] = {
+        detail: dict[str, Any] = {
             "ae_title": self._config.node.ae_title,
             "address": self._config.node.address,
             "port": self.port,
             "version": __version__,
+            "rejected": self._scp.rejections.summary(),
         }
         with self._database.write() as session:
             session.merge(

@@ -81,7 +81,7 @@ class Assessing:
             LostJob: the series moved on meanwhile; nothing more was recorded.
         """
         series_id, paths = self._chosen_files(job_id, worker)
-        volume = load_series(paths)
+        volume = load_series(paths, self._config.series.max_million_voxels * 10**6)
         progress(0.1)
         assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
         report = self._record_values(job_id, worker, volume, assessed)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from ctiqa_node import golden
 from ctiqa_node.config import Config
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import JobState
@@ -30,11 +31,13 @@ from ctiqa_node.spool import Spool
 from ctiqa_node.state import StateFolder
 
 if TYPE_CHECKING:
+    from ctiqa_node.analysis import Analyst
     from ctiqa_node.tasks import Assessing
 
 PROCESS = "worker"
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 0.25
+GOLDEN_SECONDS, GOLDEN_RETRY_SECONDS = 86400.0, 3600.0
 NICENESS = 10
 """Reception goes before inference."""
 
@@ -82,6 +85,25 @@ class Pulse:
                 job.progress = max(job.progress, self._progress)
 
 
+class GoldenWatch:
+    """Assesses the golden series when it is due: at first, daily, and hourly after a drift."""
+
+    def __init__(self, database: Database, analyst: Analyst) -> None:
+        self._database = database
+        self._analyst = analyst
+        self._well = False
+        self._due = time.monotonic()
+
+    def is_well(self) -> bool:
+        """Whether the models may assess: they gave the shipped values when they were last asked."""
+        if time.monotonic() >= self._due:
+            result = golden.check(self._analyst)
+            golden.record(self._database, result)
+            self._well = result.ok
+            self._due = time.monotonic() + (GOLDEN_SECONDS if result.ok else GOLDEN_RETRY_SECONDS)
+        return self._well
+
+
 class Worker:
     """Takes one job after the other, for as long as the process lives."""
 
@@ -98,8 +120,12 @@ class Worker:
     def run(self) -> None:
         """Load the models, then work for ever."""
         threading.Thread(target=self._pulse.beat_forever, name="pulse", daemon=True).start()
-        assessing = self._load()
+        assessing, analyst = self._load()
+        watch = GoldenWatch(self._database, analyst) if self._config.worker.golden_check else None
         while True:
+            if watch is not None and not watch.is_well():
+                time.sleep(POLL_SECONDS)
+                continue
             job_id = self._claim()
             if job_id is None:
                 time.sleep(POLL_SECONDS)
@@ -108,7 +134,7 @@ class Worker:
             self._work(assessing, job_id)
             self._pulse.begin(None)
 
-    def _load(self) -> Assessing:
+    def _load(self) -> tuple[Assessing, Analyst]:
         # Imported here: torch takes seconds, in which the node already gets signs of life.
         from ctiqa_node.analysis import Analyst
         from ctiqa_node.tasks import Assessing
@@ -117,7 +143,7 @@ class Worker:
         analyst = Analyst(settings.device, settings.assessors, settings.threads, self._models)
         self._pulse.device = analyst.device
         log.info("worker ready", device=analyst.device)
-        return Assessing(self._config, self._database, self._spool, self._outputs, analyst)
+        return Assessing(self._config, self._database, self._spool, self._outputs, analyst), analyst
 
     def _claim(self) -> int | None:
         with self._database.read() as session:

@@ -71,10 +71,10 @@ def body(slices: int, noise_hu: float = 15.0, seed: int = 1) -> npt.NDArray[np.f
 
 
 @contextmanager
-def as_if_running(folder: StateFolder) -> Iterator[None]:
-    """Hold the node's lock, with a fresh sign of life of the node and its worker."""
+def as_if_running(folder: StateFolder, **more: object) -> Iterator[None]:
+    """Hold the node's lock, with a fresh sign of life of the node (with `more` in it) and its worker."""
     database = Database(folder.database)
-    detail = {"ae_title": "CTIQA", "address": "0.0.0.0", "port": 11999, "version": "0.1.0"}
+    detail = {"ae_title": "CTIQA", "address": "0.0.0.0", "port": 11999, "version": "0.1.0", **more}
     with database.write() as session:
         for process, details in (("node", detail), ("worker", {"device": "cpu"})):
             session.merge(Heartbeat(process=process, pid=4711, started_at=now(), at=now(), detail=details))

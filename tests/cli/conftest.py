@@ -42,6 +42,7 @@ def config_file(tmp_path: Path) -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(
         f"node: {{state_dir: {tmp_path / 'state'}, port: 11999}}\n"
+        "peers: any\n"
         "spool: {min_free_mib: 0}\n"
         "destinations: [{name: pacs, ae_title: PACS, host: 127.0.0.1, port: 1}]\n"
     )

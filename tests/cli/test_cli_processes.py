@@ -54,7 +54,8 @@ def quiet_config(tmp_path: Path) -> Path:
     path = tmp_path / "quiet.yaml"
     path.write_text(
         f"node: {{state_dir: {tmp_path / 'configured'}, port: 0, address: 127.0.0.1}}\n"
-        "spool: {min_free_mib: 0}\nworker: {assessors: [snr], device: cpu, threads: 1}\n"
+        "peers: any\nspool: {min_free_mib: 0}\n"
+        "worker: {assessors: [snr], device: cpu, threads: 1, golden_check: false}\n"
     )
     return path
 
@@ -68,7 +69,7 @@ def serving(quiet_config: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Pop
         [*COMMAND, "--config", str(quiet_config), "serve", *options], env=environment, stderr=subprocess.PIPE, text=True
     )
     asking = tmp_path / "asking.yaml"
-    asking.write_text(f"node: {{state_dir: {tmp_path / 'given'}}}\nspool: {{min_free_mib: 0}}\n")
+    asking.write_text(f"node: {{state_dir: {tmp_path / 'given'}}}\npeers: any\nspool: {{min_free_mib: 0}}\n")
     yield node, [*COMMAND, "--config", str(asking)]
     node.kill()
     node.communicate()

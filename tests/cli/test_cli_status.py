@@ -9,6 +9,7 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
 from ctiqa_node.db.tables import Association, now
 from ctiqa_node.db.upgrade import upgrade
+from ctiqa_node.dimse.rejections import Rejections
 from ctiqa_node.state import StateFolder
 
 
@@ -57,6 +58,23 @@ def test_a_running_node_without_complaints_is_fine_and_shows_who_is_sending(run:
     assert "fine" in ran.stdout
     assert "CT_9" in ran.stdout
     assert "17" in ran.stdout
+
+
+def test_a_node_without_peers_is_degraded_and_says_who_was_turned_away(run: Run, state: StateFolder) -> None:
+    seen = Rejections()
+    for _ in range(3):
+        seen.note("10.0.9.9", "ROUTER", "the address belongs to no peer (peers[].addresses)")
+    own = state.root.parent / "no-peers.yaml"
+    own.write_text(f"node: {{state_dir: {state.root}}}\nspool: {{min_free_mib: 0}}\n")
+    with as_if_running(state, rejected=seen.summary()):
+        ran = run("status", config=own)
+        answer = run("status", "--json", config=own).json
+    assert ran.exit_code == 1
+    assert "no peer is configured, so nobody may send; name them under peers, or peers: any" in ran.stdout
+    assert "0 open, 3 rejected since the start" in ran.stdout
+    assert "the address belongs to no peer" in ran.stdout
+    (caller,) = answer["rejected"]
+    assert (caller["address"], caller["calling_ae_title"], caller["count"]) == ("10.0.9.9", "ROUTER", 3)
 
 
 def test_a_database_of_another_revision_is_refused_with_what_to_do(run: Run, state: StateFolder) -> None:

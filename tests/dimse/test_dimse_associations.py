@@ -99,14 +99,6 @@ def test_any_called_ae_title_will_do_when_configured_so(open_reception: OpenRece
     association.release()
 
 
-def test_an_unknown_calling_ae_title_is_rejected_when_an_allow_list_is_set(open_reception: OpenReception) -> None:
-    reception = open_reception(allow_calling=("CT1", "CT2"))
-    assert _answer(request(reception.port, calling="STRANGER")) == (1, 1, 3)
-    request(reception.port, calling="CT2").release()
-    eventually(lambda: _outcomes(reception) == [AssociationOutcome.REJECTED, AssociationOutcome.RELEASED])
-    assert reception.associations()[0].detail == "calling AE title not recognised (node.allow_calling)"
-
-
 def test_one_association_too_many_is_rejected_transiently(open_reception: OpenReception) -> None:
     reception = open_reception(max_associations=2)
     with associated(reception.port), associated(reception.port):
@@ -128,13 +120,13 @@ def test_the_recorded_reason_is_the_one_that_was_answered(open_reception: OpenRe
 def test_a_port_in_use_is_a_state_error(reception: Reception) -> None:
     settings = NodeSection(address="127.0.0.1", port=reception.port)
     with pytest.raises(StateError, match=r"Cannot listen on .*: Address already in use"):
-        StorageScp(settings, reception.database, reception.ingest).start()
+        StorageScp(settings, (), reception.database, reception.ingest).start()
 
 
 def test_an_address_of_another_machine_is_a_state_error(reception: Reception) -> None:
     settings = NodeSection(address="192.0.2.1", port=0)
     with pytest.raises(StateError, match=r"Cannot listen on 192\.0\.2\.1"):
-        StorageScp(settings, reception.database, reception.ingest).start()
+        StorageScp(settings, (), reception.database, reception.ingest).start()
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,10 @@ from support.waiting import eventually
 def _config(tmp_path: Path, **node: Any) -> Config:
     return Config(
         node={"address": "127.0.0.1", "port": 0, "state_dir": str(tmp_path / "state"), "shutdown_seconds": 2, **node},
+        peers="any",
         series={"quiet_seconds": 0.5},
         spool={"min_free_mib": 0},
-        worker={"device": "cpu", "threads": 1, "assessors": ["snr"]},
+        worker={"device": "cpu", "threads": 1, "assessors": ["snr"], "golden_check": False},
     )
 
 

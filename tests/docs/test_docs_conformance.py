@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 
-from ctiqa_node.dimse import contexts, storage_scp
+from ctiqa_node.dimse import contexts, storage_scp, tls
 from ctiqa_node.report.codes import PRIVATE_SCHEME
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "conformance.md").read_text()
@@ -16,6 +16,13 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "conformance.md").read_te
 def test_the_page_lists_the_transfer_syntaxes_that_are_accepted() -> None:
     listed = re.findall(r"\| (1\.2\.840\.10008[0-9.]+) \|", PAGE)
     assert sorted(listed) == sorted(contexts.TRANSFER_SYNTAXES)
+
+
+def test_the_page_lists_the_cipher_suites_that_are_offered() -> None:
+    # TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 is OpenSSL's ECDHE-RSA-AES128-GCM-SHA256
+    listed = re.findall(r"^\| TLS_(\w+)_WITH_AES_(\d+)_(\w+) \|", PAGE, re.MULTILINE)
+    names = {f"{exchange}_AES{bits}_{rest}".replace("_", "-") for exchange, bits, rest in listed}
+    assert names == set(tls.CIPHERS_TLS_1_2)
 
 
 def test_every_accepted_storage_context_has_all_of_them() -> None:

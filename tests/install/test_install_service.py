@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +17,7 @@ from support.running_node import RunningNode
 from support.waiting import eventually
 
 UNIT = Path(__file__).resolve().parents[2] / "systemd" / "ctiqa-node.service"
+SECURITY = UNIT.parents[1] / "SECURITY.md"
 INSTALLED = "/opt/ctiqa-node/bin/ctiqa-node"
 
 
@@ -26,6 +29,23 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit.write_text(UNIT.read_text().replace(INSTALLED, sys.executable))
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_unit_exposes_little_and_what_it_does_is_explained() -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)],
+        capture_output=True, text=True, timeout=60, env={**os.environ, "SYSTEMD_EMOJI": "0"}, check=False,
+    )  # fmt: skip
+    overall = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert overall, done.stdout + done.stderr
+    assert float(overall[1]) < 2.5
+    open_points = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("✗")]
+    explained = SECURITY.read_text().replace("\\|", "|")  # as a table of Markdown needs it
+    missing = [point for point in open_points if f"`{point}`" not in explained]
+    assert open_points
+    assert missing == []
 
 
 def test_the_node_tells_systemd_that_it_is_ready_alive_and_stopping(

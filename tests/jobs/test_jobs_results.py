@@ -103,6 +103,7 @@ def test_the_story_tells_everything_in_the_order_of_time(database: Database, tmp
 def config(tmp_path: Path) -> Config:
     return Config(
         node=NodeSection(state_dir=tmp_path / "state"),
+        peers="any",
         spool=SpoolSection(min_free_mib=0),
         destinations=(Destination(name="pacs", ae_title="P", host="h", port=1),),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,13 +18,22 @@ from pynetdicom.sop_class import Verification
 
 
 def request(
-    port: int, contexts: Sequence[PresentationContext] = (), *, calling: str = "SCANNER", called: str = "CTIQA"
+    port: int,
+    contexts: Sequence[PresentationContext] = (),
+    *,
+    calling: str = "SCANNER",
+    called: str = "CTIQA",
+    source: str = "127.0.0.1",
+    host: str = "127.0.0.1",
 ) -> Association:
-    """Ask for an association with the node on this machine; whether it is established is the caller's to look at."""
+    """Ask for an association with the node on this machine; whether it is established is the caller's to look at.
+
+    `source` is the address to call from: any of 127.0.0.0/8, or ::1 for a `host` of the same kind.
+    """
     ae = AE(ae_title=calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
     ae.requested_contexts = list(contexts) or [build_context(CTImageStorage, ExplicitVRLittleEndian)]
-    return ae.associate("127.0.0.1", port, ae_title=called)
+    return ae.associate(host, port, ae_title=called, bind_address=(source, 0))
 
 
 @contextmanager
@@ -95,6 +105,8 @@ class Archive:
         """The SOP Classes of the Presentation Contexts that were proposed to it."""
         self.may_answer = threading.Event()
         self.may_answer.set()
+        self.tls: ssl.SSLContext | None = None
+        """What `start` listens with."""
         self._ae = AE(ae_title=ae_title)
         self._ae.require_called_aet = True
         self._ae.supported_contexts = [
@@ -108,7 +120,9 @@ class Archive:
     def start(self) -> Archive:
         """Listen, on the same port as before if there was one."""
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_ESTABLISHED, self._established)]
-        server = self._ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        server = self._ae.start_server(
+            ("127.0.0.1", self.port), block=False, ssl_context=self.tls, evt_handlers=handlers
+        )
         self.port = server.socket.getsockname()[1]
         return self
 

@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from ctiqa_node.config import NodeSection, SeriesSection
 from ctiqa_node.db.tables import Association, Base, Instance, Job, Series
-from ctiqa_node.dimse.storage_scp import StorageScp
+from ctiqa_node.dimse.storage_scp import NO_TLS, StorageScp
 from ctiqa_node.ingest import Ingest
+from ctiqa_node.network_settings import Peer, TlsSection
 from ctiqa_node.spool import Spool
 from support.rows import new_database
 
@@ -30,6 +31,8 @@ class Reception:
         min_free_bytes: int = 0,
         spool: Path | None = None,
         quiet_seconds: float = QUIET_SECONDS,
+        peers: Sequence[Peer] = (Peer(name="any"),),
+        tls: TlsSection = NO_TLS,
         **settings: Any,
     ) -> None:
         root.mkdir(parents=True)
@@ -37,7 +40,7 @@ class Reception:
         self.spool = Spool(spool or root / "spool", min_free_bytes)
         self.ingest = Ingest(self.database, self.spool, SeriesSection(quiet_seconds=quiet_seconds))
         defaults: dict[str, Any] = {"address": "127.0.0.1", "port": 0, "shutdown_seconds": 3}
-        self.scp = StorageScp(NodeSection(**{**defaults, **settings}), self.database, self.ingest)
+        self.scp = StorageScp(NodeSection(**{**defaults, **settings}), peers, self.database, self.ingest, tls)
 
     @property
     def port(self) -> int:

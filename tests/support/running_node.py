@@ -42,6 +42,7 @@ class RunningNode:
         self.state = folder / "state"
         self._settings: dict[str, Any] = {
             "node": {"address": "127.0.0.1", "port": 0, "state_dir": str(self.state), **settings.pop("node", {})},
+            "peers": "any",
             "series": {"quiet_seconds": 2, **settings.pop("series", {})},
             "spool": {"min_free_mib": 16, **settings.pop("spool", {})},
             "delivery": {"first_retry_seconds": 0.5, "max_retry_seconds": 2, **settings.pop("delivery", {})},
@@ -49,6 +50,7 @@ class RunningNode:
                 {"name": name, "ae_title": peer.ae_title, "host": peer.host, "port": peer.port}
                 for name, peer in archives
             ],
+            "worker": {"golden_check": False, **settings.pop("worker", {})},
             **settings,
         }
         self.config.write_text(yaml.safe_dump(self._settings))

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ctiqa_node.config import Config, Destination, default_state_dir, keys, load_config
+from ctiqa_node.config import LISTS, Config, Destination, default_state_dir, keys, load_config
 from ctiqa_node.errors import ConfigError
+from ctiqa_node.network_settings import Peer
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config.yaml"
 
@@ -49,12 +50,12 @@ def _shipped_values() -> dict[str, Any]:
     for line in SHIPPED.read_text().splitlines():
         uncommented = re.sub(r"^(\s*)# (state_dir: )", r"\1\2", line)
         lines.append(re.sub(r"^#  ([- ] \w+: )", r"  \1", uncommented))
-    text = "\n".join(lines).replace("destinations: []", "destinations:")
+    text = re.sub(r"^(destinations|peers): \[\]", r"\1:", "\n".join(lines), flags=re.MULTILINE)
     loaded: dict[str, Any] = yaml.safe_load(text)
     values = {}
     for section, content in loaded.items():
-        entries = content[0] if section == "destinations" else content
-        prefix = "destinations[]" if section == "destinations" else section
+        entries = content[0] if section in LISTS else content
+        prefix = f"{section}[]" if section in LISTS else section
         values.update({f"{prefix}.{key}": value for key, value in entries.items()})
     return values
 
@@ -65,7 +66,7 @@ def test_the_shipped_file_restates_every_key_and_no_other() -> None:
 
 @pytest.mark.parametrize(("key", "default"), [pytest.param(*pair, id=pair[0]) for pair in keys()])
 def test_the_shipped_file_restates_the_default(key: str, default: Any) -> None:
-    if key.startswith("destinations[]"):
+    if "[]" in key:
         return
     stated = _shipped_values()[key]
     expected = list(default) if isinstance(default, tuple) else default
@@ -98,10 +99,16 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "path", "allowed"),
     [
-        ("nodes: {}", "nodes", "node, spool, series"),
+        ("nodes: {}", "nodes", "node, peers, tls, spool, series"),
+        ("peers: [{name: a, ae_title: [A]}]", "peers.0.ae_title", "name, ae_titles, addresses"),
         ("node: {prot: 104}", "node.prot", "ae_title, address, port"),
-        ("series: {quiet: 3}", "series.quiet", "quiet_seconds, min_slices"),
-        ("destinations: [{name: a, ae_title: A, host: h, port: 1, tls: yes}]", "destinations.0.tls", "name, ae_title"),
+        ("series: {quiet: 3}", "series.quiet", "quiet_seconds, min_slices, max_million_voxels"),
+        ("destinations: [{name: a, ae_title: A, host: h, port: 1, teh: yes}]", "destinations.0.teh", "name, ae_title"),
+        (
+            "destinations: [{name: a, ae_title: A, host: h, port: 1, tls: {cert: a.pem}}]",
+            "destinations.0.tls.cert",
+            "ca, certificate, key, check_host_name, server_name",
+        ),
         (
             "destinations: [{name: a, ae_title: A, host: h, port: 1, objects: {pfd: yes}}]",
             "destinations.0.objects.pfd",
@@ -147,6 +154,17 @@ def test_an_unknown_key_is_refused_with_its_path_and_what_is_allowed(
             "destinations.0.objects.pdf",
             "valid boolean",
         ),
+        ("peers: some", "peers", "a list of peers, or the word any"),
+        ("peers: {name: a}", "peers", "tuple"),
+        ("peers: [{name: a, addresses: [scanner.example.org]}]", "peers.0.addresses.0", "names are not looked up"),
+        ("peers: [{name: a, addresses: [10.0.0.5/24]}]", "peers.0.addresses.0", "without host bits"),
+        ("peers: [{name: a, max_associations: 0}]", "peers.0.max_associations", "1"),
+        ("peers: [{name: a, instances_per_minute: 0}]", "peers.0.instances_per_minute", "1"),
+        ("peers: [{name: a, sop_classes: [CT Image]}]", "peers.0.sop_classes.0", "pattern"),
+        ("peers: [{name: a}, {name: a}]", "peers", "the name 'a' is used twice"),
+        ("tls: {certificate: a.pem}", "tls", "verify_clients is required, which needs ca; or set verify_clients: off"),
+        ("tls: {ca: a.pem}", "tls", "of no use without certificate"),
+        ("tls: {certificate: a.pem, verify_clients: maybe}", "tls.verify_clients", "'off', 'optional' or 'required'"),
         ("report: {pdf_series_number: 0}", "report.pdf_series_number", "1"),
     ],
 )
@@ -168,7 +186,8 @@ def test_all_complaints_come_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("title", ["", "   ", "SEVENTEEN-LETTERS", "BACK\\SLASH", "MÜNCHEN", "TAB\tTAB", "LINE\nEND"])
 def test_an_ae_title_that_dicom_does_not_allow_is_refused(tmp_path: Path, title: str) -> None:
     assert "node.ae_title" in _complaint(tmp_path, yaml.safe_dump({"node": {"ae_title": title}}))
-    assert "node.allow_calling.0" in _complaint(tmp_path, yaml.safe_dump({"node": {"allow_calling": [title]}}))
+    peers = yaml.safe_dump({"peers": [{"name": "a", "ae_titles": [title]}]})
+    assert "peers.0.ae_titles.0" in _complaint(tmp_path, peers)
 
 
 @pytest.mark.parametrize("title", ["A", "SIXTEEN-LETTERS.", "with space", " padded "])
@@ -189,6 +208,27 @@ destinations:
 def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
     one = "{name: pacs, ae_title: A, host: h, port: 1}"
     assert "the name 'pacs' is used twice" in _complaint(tmp_path, f"destinations: [{one}, {one}]")
+
+
+def test_the_bare_word_off_is_no_false(tmp_path: Path) -> None:
+    assert _load(tmp_path, "tls: {certificate: a.pem, verify_clients: off}").tls.verify_clients == "off"
+
+
+def test_nobody_is_a_peer_unless_the_file_says_so() -> None:
+    assert load_config().peers == ()
+
+
+def test_the_word_any_is_a_peer_without_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _load(tmp_path, "peers: any").peers == (Peer(name="any"),)
+    monkeypatch.setenv("CTIQA_PEERS", "any")
+    assert load_config().peers == (Peer(name="any"),)
+    monkeypatch.setenv("CTIQA_PEERS", '[{"name": "ct", "addresses": ["fd00::/64"]}]')
+    assert load_config().peers == (Peer(name="ct", addresses=("fd00::/64",)),)
+
+
+def test_addresses_and_networks_of_both_kinds_are_taken(tmp_path: Path) -> None:
+    written = "peers: [{name: a, addresses: [10.0.0.5, 10.1.0.0/16, 'fd00::5', 'fd00:1::/64']}]"
+    assert _load(tmp_path, written).peers[0].addresses == ("10.0.0.5/32", "10.1.0.0/16", "fd00::5/128", "fd00:1::/64")
 
 
 def test_without_a_profile_a_destination_gets_report_and_summary_page() -> None:
@@ -231,7 +271,7 @@ def test_the_environment_wins_over_the_file_and_leaves_the_rest(
         ("CTIQA_NODE__PORT", "many", "node.port"),
         ("CTIQA_NODE__PROT", "104", "node.prot"),
         ("CTIQA_DESTINATIONS", "[not json", "CTIQA_"),
-        ("CTIQA_NODES__PORT", "104", "CTIQA_NODES__PORT names no setting; .* the sections are NODE, SPOOL"),
+        ("CTIQA_NODES__PORT", "104", "CTIQA_NODES__PORT names no setting; .* the sections are NODE, PEERS, TLS, SPOOL"),
     ],
 )
 def test_a_bad_value_in_the_environment_is_refused(

@@ -14,6 +14,7 @@ from ctiqa_node.cli import (
     calibrate,
     configuration,
     database,
+    doctor,
     evaluate,
     model,
     peers,
@@ -71,10 +72,11 @@ def root(
 
     \b
     A first look, with nothing configured:
-      ctiqa-node serve                     run the node
+      CTIQA_PEERS=any ctiqa-node serve     run the node, for anyone who sends
       ctiqa-node echo                      does it answer?
       ctiqa-node send /data/chest-ct       send it a series
       ctiqa-node status                    how does it fare?
+      ctiqa-node doctor                    is everything as it should be?
       ctiqa-node results                   what did it find?
       ctiqa-node why 20260102-0042         what happened to this one?
 
@@ -85,6 +87,7 @@ def root(
 
 app.command()(serve.serve)
 app.command()(status.status)
+app.command()(doctor.doctor)
 app.command()(peers.echo)
 app.command()(peers.send)
 app.command()(assess.assess)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, named_file
-from ctiqa_node.config import Config, Destination, find_config, keys
+from ctiqa_node.config import LISTS, Config, find_config, keys
 
 app = typer.Typer(no_args_is_help=True, help="Look after the configuration.")
 
@@ -50,10 +50,13 @@ def check(
 
     Exit codes: 0 it can be used, 2 it cannot; each key that is wrong is named with what is allowed.
     """
-    from ctiqa_node.analysis import require_known  # brings pydicom, which no other command here needs
+    from ctiqa_node.analysis import require_known  # these two bring pydicom, which no other command here needs
+    from ctiqa_node.dimse import sop_classes, tls
 
     config = config_of(context)
     require_known(config.worker.assessors)
+    sop_classes.require_known(config.peers)
+    tls.require_usable(config)
     source = find_config(named_file(context))
     settings = [setting for setting in _settings(config) if not (changed and setting.is_default)]
     checked = CheckedConfig(source=str(source) if source else "built-in defaults", settings=settings)
@@ -73,15 +76,16 @@ def _settings(config: Config) -> list[Setting]:
     found = []
     for path, default in keys():
         section, key = path.split(".")
-        if section in values:
+        if not section.endswith("[]"):
             is_default = getattr(getattr(config, section), key) == default
             found.append(Setting(key=path, value=values[section][key], is_default=is_default))
-    for index, destination in enumerate(config.destinations):
-        for key, field in Destination.model_fields.items():
-            value = getattr(destination, key)
-            is_default = not field.is_required() and value == field.default
-            shown = value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
-            found.append(Setting(key=f"destinations[{index}].{key}", value=shown, is_default=is_default))
+    for name, entry_type in LISTS.items():
+        for index, entry in enumerate(getattr(config, name)):
+            for key, field in entry_type.model_fields.items():
+                value = getattr(entry, key)
+                is_default = not field.is_required() and value == field.default
+                shown = value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
+                found.append(Setting(key=f"{name}[{index}].{key}", value=shown, is_default=is_default))
     return found
 
 
@@ -90,4 +94,4 @@ def _shown(value: object) -> str:
         return "(not set)"
     if isinstance(value, dict):
         value = [f"{key}: {str(switch).lower()}" for key, switch in value.items()]
-    return ", ".join(map(str, value)) or "(none)" if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) or "(none)" if isinstance(value, list | tuple) else str(value)

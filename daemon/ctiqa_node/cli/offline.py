@@ -54,7 +54,8 @@ class Offline:
         if choice.reason is not None:
             return _described(series, "skipped", reason=choice.reason)
         try:
-            volume = load_series([series.paths[index] for index in choice.selected])
+            most = self._config.series.max_million_voxels * 10**6
+            volume = load_series([series.paths[index] for index in choice.selected], most)
         except (Rejected, RetryLater) as error:
             return _described(series, "failed", reason=str(error))
         progress(0.1)

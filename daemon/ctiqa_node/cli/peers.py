@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -15,11 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database, quiet_logs
-from ctiqa_node.config import AeTitle, Config
+from ctiqa_node.config import Config
 from ctiqa_node.db.tables import Heartbeat
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.health import NODE_PROCESS
+from ctiqa_node.network_settings import AeTitle
 from ctiqa_node.state import StateFolder
+
+if TYPE_CHECKING:
+    from ctiqa_node.dimse.tls import ClientTls
 
 _PEER = re.compile(r"(?P<title>.+)@(?P<host>[^@]+):(?P<port>[0-9]{1,5})")
 _ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, not bound to
@@ -83,7 +87,8 @@ def echo(
     title = parse_title(calling) if calling else config.node.ae_title
     from ctiqa_node.dimse.storage_scu import echo as c_echo  # brings pynetdicom
 
-    trouble = c_echo(called, title, config.delivery.connection_timeout_seconds)
+    tls = tls_towards(config, called, own=peer is None)
+    trouble = c_echo(called, title, config.delivery.connection_timeout_seconds, tls)
     if trouble is not None:
         console.print_failure(trouble)
         raise typer.Exit(1)
@@ -110,7 +115,8 @@ def send(
     quiet_logs(config)
     called = parse_peer(to) if to else this_node(config)
     title = parse_title(calling) if calling else config.node.ae_title
-    summary = _send(folder, called, title, config.delivery.connection_timeout_seconds)
+    tls = tls_towards(config, called, own=to is None)
+    summary = _send(folder, called, title, config.delivery.connection_timeout_seconds, tls)
     if as_json:
         console.print_json(summary)
     else:
@@ -119,12 +125,24 @@ def send(
         raise typer.Exit(1)
 
 
-def _send(folder: Path, called: ApplicationEntity, calling: str, timeout: float) -> SendSummary:
+def tls_towards(config: Config, called: ApplicationEntity, *, own: bool) -> ClientTls | None:
+    """How the configuration says that this AE is called: our own node, or a destination."""
+    from ctiqa_node.dimse.tls import destination_tls, own_node_tls
+
+    if own:
+        return own_node_tls(config.tls)
+    for each in config.destinations:
+        if (each.ae_title, each.host, each.port) == (called.ae_title, called.host, called.port):
+            return destination_tls(each)
+    return None
+
+
+def _send(folder: Path, called: ApplicationEntity, calling: str, timeout: float, tls: ClientTls | None) -> SendSummary:
     from ctiqa_node.dimse.storage_scu import send as c_store  # these two bring pydicom and pynetdicom
     from ctiqa_node.folders import find_files
 
     found = find_files(folder)
-    answers = c_store(called, calling, found.dicom, timeout) if found.dicom else iter(())
+    answers = c_store(called, calling, found.dicom, timeout, tls) if found.dicom else iter(())
     failures: Counter[str] = Counter()
     with progress_bar() as progress:
         for answer in progress.track(answers, total=len(found.dicom), description=f"Sending to {called}"):

@@ -44,10 +44,13 @@ def serve(
         {f"CTIQA_NODE__{key.upper()}": str(value) for key, value in overrides.items() if value is not None}
     )
     from ctiqa_node.analysis import require_known
+    from ctiqa_node.dimse import sop_classes, tls
     from ctiqa_node.node import Node  # brings pynetdicom and APScheduler, which no other command needs
 
     config = config_of(context)
     require_known(config.worker.assessors)
+    sop_classes.require_known(config.peers)
+    tls.require_usable(config)
     configure_logging(config.logging)
 
     Node(config).run()

@@ -10,6 +10,7 @@ from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database, readable_state
 from ctiqa_node.config import Config
+from ctiqa_node.golden import GoldenResult
 from ctiqa_node.health import NodeStatus, Verdict, node_status
 from ctiqa_node.state import StateFolder
 
@@ -52,7 +53,7 @@ def _show(found: NodeStatus) -> None:
     for complaint in found.complaints:
         console.say(f"  {complaint}", style=colour)
     out.print(_facts(found))
-    for part in (_associations(found), _destinations(found), _refusals(found), _results(found)):
+    for part in (_associations(found), _rejected(found), _destinations(found), _refusals(found), _results(found)):
         if part is not None:
             out.print()
             out.print(part)
@@ -65,10 +66,11 @@ def _facts(found: NodeStatus) -> RenderableType:
         ("Node", f"{found.ae_title} on {found.address} port {found.port}"),
         ("Running since", since and f"{console.when(since)} UTC ({console.age(since)}), version {found.version}"),
         ("Worker", _worker(found)),
+        ("Golden series", found.golden and _golden(found.golden)),
         ("Queue", f"{found.queue_depth} waiting" + (f", the oldest queued {console.age(oldest)}" if oldest else "")),
         ("Series", ", ".join(f"{count} {state}" for state, count in sorted(found.series.items())) or "none yet"),
         ("Not made", ", ".join(f"{kind} of {count} series" for kind, count in found.not_made.items()) or None),
-        ("Associations", f"{len(found.associations)} open"),
+        ("Associations", f"{len(found.associations)} open" + _rejected_in_short(found)),
         ("Results", _outputs(found)),
         (
             "Disk",
@@ -103,6 +105,10 @@ def _worker(found: NodeStatus) -> str:
     return f"{worker.device}, {doing} (process {worker.pid})"
 
 
+def _golden(result: GoldenResult) -> str:
+    return f"{'the shipped values' if result.ok else 'other values than shipped'}, looked at {console.age(result.at)}"
+
+
 def _associations(found: NodeStatus) -> RenderableType | None:
     if not found.associations:
         return None
@@ -115,6 +121,19 @@ def _associations(found: NodeStatus) -> RenderableType | None:
             console.age(association.opened_at),
             association.stored,
         )
+    return table
+
+
+def _rejected_in_short(found: NodeStatus) -> str:
+    return f", {found.associations_rejected} rejected since the start" if found.associations_rejected else ""
+
+
+def _rejected(found: NodeStatus) -> RenderableType | None:
+    if not found.rejected:
+        return None
+    table = console.table("Rejected associations, the last ones", "Address", "Calling AE", "Times", "Last", "Because")
+    for each in found.rejected:
+        console.row(table, each.address, each.calling_ae_title, each.count, console.age(each.last_at), each.reason)
     return table
 
 

@@ -18,17 +18,20 @@ from ctiqa_node.ct.pixels import UndecodableError, decode_frame, read_with_pixel
 from ctiqa_node.ct.volume import CtVolume, Finding, FindingCode
 from ctiqa_node.errors import Rejected, RetryLater
 
+MOST_VOXELS = 4_000_000_000
 
-def load_series(paths: Sequence[Path]) -> CtVolume:
+
+def load_series(paths: Sequence[Path], most_voxels: int = MOST_VOXELS) -> CtVolume:
     """Load the files of one series, CT Image Storage or Enhanced CT Image Storage, in any order.
 
     Slices whose pixels can't be decoded are left out, and found as UNUSABLE_INSTANCE. Raises Rejected when the files
-    don't make one volume, or when more than half of the slices are unusable; RetryLater when memory is short now;
-    OSError when a file can't be opened.
+    don't make one volume, claim more than `most_voxels`, or when more than half of the slices are unusable; RetryLater
+    when memory is short now; OSError when a file can't be opened.
     """
     frames, findings = _read_all(paths)
     axes = common_axes(frames)
     places = by_position(frames, axes)
+    _refuse_if_too_large([candidates[0] for candidates in places], most_voxels)
     findings += _no_image_type(frames) + _duplicates(places)
     decoded = _decode(places)
     _refuse_if_mostly_unusable(frames[0].series_uid, len(places), decoded, findings)
@@ -125,6 +128,14 @@ def _unusable(frame: Frame, error: UndecodableError) -> Finding:
     if frame.source.frame_number is not None:
         which = f"Frame {frame.source.frame_number} of {which}"
     return Finding(FindingCode.UNUSABLE_INSTANCE, f"{which} was left out, its pixels can't be decoded: {error}.")
+
+
+def _refuse_if_too_large(frames: Sequence[Frame], most_voxels: int) -> None:
+    """By what the headers claim, before anything of that size is decoded."""
+    voxels = sum(frame.rows * frame.columns for frame in frames)
+    if voxels > most_voxels:
+        problem = f"it claims {voxels / 1e6:.0f} million voxels; series.max_million_voxels is {most_voxels // 10**6}"
+        raise refusal(frames[0].series_uid, problem, "raise the limit if the series is in order")
 
 
 def _refuse_if_mostly_unusable(series_uid: str, slices: int, decoded: _Decoded, earlier: list[Finding]) -> None:

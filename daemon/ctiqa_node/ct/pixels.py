@@ -9,6 +9,7 @@ import gdcm
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEG2000,
@@ -20,6 +21,7 @@ from pydicom.uid import (
 )
 
 from ctiqa_node.ct import headers
+from ctiqa_node.ct.claims import codestream_shape
 
 _PLUGINS = {
     RLELossless: "pydicom",
@@ -52,6 +54,7 @@ def decode_frame(dataset: Dataset, path: Path, index: int, shape: tuple[int, int
     if "PixelData" not in dataset:
         raise UndecodableError("the file holds no Pixel Data, or breaks off before their end")
     try:
+        _refuse_if_larger_inside(dataset, index, shape)
         if dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit and dataset.BitsStored > 8:
             stored = _decode_jpeg_12_bit(path)[index]
         else:
@@ -62,6 +65,16 @@ def decode_frame(dataset: Dataset, path: Path, index: int, shape: tuple[int, int
     if stored.shape != shape or not np.issubdtype(stored.dtype, np.integer):
         raise UndecodableError(f"it decodes to {stored.dtype} {stored.shape}, not to whole numbers {shape}")
     return stored
+
+
+def _refuse_if_larger_inside(dataset: Dataset, index: int, shape: tuple[int, int]) -> None:
+    """A decoder allocates what the codestream says, whatever the attributes say."""
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    inside = codestream_shape(get_frame(dataset.PixelData, index, number_of_frames=frames))
+    if inside is not None and inside != shape:
+        raise UndecodableError(f"its codestream is of {inside[0]} × {inside[1]}, not {shape[0]} × {shape[1]}")
 
 
 def _decode_jpeg_12_bit(path: Path) -> npt.NDArray[np.uint16]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._turn = threading.Lock()
         self._engine = open_engine(path)
         self._write = sessionmaker(self._engine, expire_on_commit=False)
         self._read = sessionmaker(self._engine.execution_options(sqlite_begin="BEGIN DEFERRED"), expire_on_commit=False)
@@ -58,8 +60,14 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session that commits at its end; an exception rolls back. Holds SQLite's write lock: keep it short."""
-        with self._write.begin() as session:
-            yield session
+        # SQLite lets writers poll for its lock, and among many threads one may poll in vain until its time is up.
+        in_turn = self._turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000)
+        try:
+            with self._write.begin() as session:
+                yield session
+        finally:
+            if in_turn:
+                self._turn.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -351,4 +351,4 @@ class Heartbeat(Base):
     pid: Mapped[int]
     started_at: Mapped[datetime]
     at: Mapped[datetime]
-    detail: Mapped[dict[str, str | int | float]] = mapped_column(JSON, default=dict)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)

@@ -15,18 +15,18 @@ from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
 from sqlalchemy import update
 from sqlalchemy.exc import DatabaseError
 
-from ctiqa_node.config import NodeSection
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
 from ctiqa_node.db.tables import Association, now
+from ctiqa_node.dimse.access import Admission, Caller, Gate, Refusal, plain_address
+from ctiqa_node.dimse.contexts import only
+from ctiqa_node.dimse.rejections import Rejections
+from ctiqa_node.dimse.server import as_requested
 from ctiqa_node.logs import get_logger
 
 log = get_logger(__name__)
 
-# Source and diagnostic of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)
-_CALLING_NOT_RECOGNISED = (1, 3)
-_CALLED_NOT_RECOGNISED = (1, 7)
-_LOCAL_LIMIT_EXCEEDED = (3, 2)
+UNDECIDED = Refusal((2, 1, 1), "an error of ours, which the log tells")
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class _Known:
     """What is known of one association."""
 
     row_id: int | None = None
+    admission: Admission | None = None
     requested: bool = False
     refused: int = 0
     ended: bool = False
@@ -41,10 +42,11 @@ class _Known:
 
 
 class AssociationRecord:
-    """Listens to what happens to associations, and writes it down."""
+    """Lets associations in as the gate says, listens to what happens to them, and writes it down."""
 
-    def __init__(self, settings: NodeSection, database: Database) -> None:
-        self._settings = settings
+    def __init__(self, gate: Gate, database: Database) -> None:
+        self._gate = gate
+        self.rejections = Rejections()
         self._database = database
         self._all: WeakKeyDictionary[PeerAssociation, _Known] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -52,8 +54,8 @@ class AssociationRecord:
     def handlers(self) -> list[EventHandlerType]:
         """What to bind to the server."""
         return [
-            (evt.EVT_CONN_OPEN, self._connected),
             (evt.EVT_PDU_RECV, self._pdu_received),
+            (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_ESTABLISHED, self._established),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_RELEASED, self._released),
@@ -66,6 +68,17 @@ class AssociationRecord:
         """The row of an established association; None when it could not be written."""
         return self._known(association).row_id
 
+    def admission(self, association: PeerAssociation) -> Admission | None:
+        """The peer that an association was let in for."""
+        return self._known(association).admission
+
+    def turned_away(self, address: str, reason: str) -> None:
+        """Somebody was turned away before there was an association; known by its address alone."""
+        address = plain_address(address)
+        silent = self.rejections.note(address, "", reason)
+        if silent is not None:
+            log.warning("connection turned away", address=address, reason=reason, not_logged_before=silent)
+
     def count_refused(self, association: PeerAssociation) -> None:
         """One more instance was refused."""
         self._known(association).refused += 1
@@ -74,15 +87,10 @@ class AssociationRecord:
         with self._lock:
             return self._all.setdefault(association, _Known())
 
-    def _connected(self, event: evt.Event) -> None:
-        # pynetdicom reads a PDU until it is whole: a peer that falls silent in its middle would be waited for for ever.
-        transport = event.assoc.dul.socket
-        if transport is not None and transport.socket is not None:
-            transport.socket.settimeout(self._settings.network_timeout_seconds)
-
     def _pdu_received(self, event: evt.Event) -> None:
         if isinstance(event.pdu, A_ASSOCIATE_RQ):
             self._known(event.assoc).requested = True
+            as_requested(event.assoc)
 
     def _disconnected(self, event: evt.Event) -> None:
         # Without a request nothing tells the association's thread that the connection is gone: it would wait for
@@ -91,30 +99,47 @@ class AssociationRecord:
             nothing = cast(Any, None)  # what its reader gets when time is up, too; the queue is not typed for it
             event.assoc.dul.to_user_queue.put(nothing)
 
+    def _requested(self, event: evt.Event) -> None:
+        peer = event.assoc
+        decision = self._decide(peer)
+        if isinstance(decision, Refusal):
+            peer.acse.send_reject(*decision.answer)
+            self._tell_rejected(peer, decision.sentence)
+            peer.kill()
+            return
+        self._known(peer).admission = decision
+        if decision.peer.sop_classes:
+            peer.acceptor.supported_contexts = only(decision.peer.sop_classes, peer.acceptor.supported_contexts)
+
+    def _decide(self, peer: PeerAssociation) -> Admission | Refusal:
+        try:
+            return self._gate.admit(Caller(_address(peer), _requested_calling(peer), _called(peer)), peer)
+        except Exception:  # pynetdicom goes on after an error in here, and would let in whoever caused it
+            log.exception("association undecided", address=_address(peer))
+            return UNDECIDED
+
     def _established(self, event: evt.Event) -> None:
         self._known(event.assoc).row_id = self._write_down(event.assoc, AssociationOutcome.OPEN, None)
-        log.info("association opened", calling=calling(event.assoc), address=event.assoc.requestor.address)
-
-    def _rejected(self, event: evt.Event) -> None:
-        reason = self._rejection(event.assoc)
-        self._write_down(event.assoc, AssociationOutcome.REJECTED, reason)
-        log.warning(
-            "association rejected", calling=calling(event.assoc), called=_called(event.assoc), reason=reason,
-            address=event.assoc.requestor.address,
+        admission = self._known(event.assoc).admission
+        log.info(
+            "association opened", calling=calling(event.assoc), address=_address(event.assoc),
+            peer=admission and admission.peer.name,
         )  # fmt: skip
 
-    def _rejection(self, peer: PeerAssociation) -> str:
-        """The reason that the peer was given, in words, with the setting behind it."""
-        answer = peer.acceptor.primitive
-        assert answer is not None
-        match answer.result_source, answer.diagnostic:
-            case kind if kind == _CALLED_NOT_RECOGNISED:
-                return f"called AE title not recognised (ours is {self._settings.ae_title})"
-            case kind if kind == _CALLING_NOT_RECOGNISED:
-                return "calling AE title not recognised (node.allow_calling)"
-            case kind if kind == _LOCAL_LIMIT_EXCEEDED:
-                return f"local limit exceeded (node.max_associations is {self._settings.max_associations})"
-        return str(answer.reason_str)
+    def _rejected(self, event: evt.Event) -> None:
+        """By pynetdicom itself: a user identity that it cannot check."""
+        answer = event.assoc.acceptor.primitive
+        self._tell_rejected(event.assoc, str(answer.reason_str) if answer is not None else "")
+
+    def _tell_rejected(self, peer: PeerAssociation, reason: str) -> None:
+        silent = self.rejections.note(_address(peer), _requested_calling(peer), reason)
+        if silent is None:
+            return
+        self._write_down(peer, AssociationOutcome.REJECTED, reason)
+        log.warning(
+            "association rejected", calling=_requested_calling(peer), called=_called(peer), reason=reason,
+            address=_address(peer), not_logged_before=silent,
+        )  # fmt: skip
 
     def _released(self, event: evt.Event) -> None:
         self._finish(event.assoc, AssociationOutcome.RELEASED, None)
@@ -129,6 +154,10 @@ class AssociationRecord:
 
     def _aborted(self, event: evt.Event) -> None:
         self._finish(event.assoc, AssociationOutcome.ABORTED, self._known(event.assoc).detail)
+
+    def ended(self, association: PeerAssociation) -> None:
+        """The thread of an association ends; if nothing has told how, the peer broke the protocol."""
+        self._finish(association, AssociationOutcome.ABORTED, "the peer broke the protocol")
 
     def _finish(self, peer: PeerAssociation, outcome: AssociationOutcome, detail: str | None) -> None:
         known = self._known(peer)
@@ -146,9 +175,9 @@ class AssociationRecord:
 
     def _write_down(self, peer: PeerAssociation, outcome: AssociationOutcome, detail: str | None) -> int | None:
         row = Association(
-            calling_ae_title=calling(peer),
+            calling_ae_title=_requested_calling(peer),
             called_ae_title=_called(peer),
-            address=peer.requestor.address or "",
+            address=_address(peer),
             port=peer.requestor.port or 0,
             opened_at=now(),
             closed_at=now() if outcome is AssociationOutcome.REJECTED else None,
@@ -168,6 +197,16 @@ class AssociationRecord:
 def calling(association: PeerAssociation) -> str:
     """The AE title of the peer that requested the association."""
     return str(association.requestor.ae_title or "").strip()
+
+
+def _address(association: PeerAssociation) -> str:
+    return plain_address(association.requestor.address or "")
+
+
+def _requested_calling(association: PeerAssociation) -> str:
+    """The same from the request itself, before pynetdicom has taken it over."""
+    request = association.requestor.primitive
+    return calling(association) if request is None else str(request.calling_ae_title or "").strip()
 
 
 def _called(association: PeerAssociation) -> str:

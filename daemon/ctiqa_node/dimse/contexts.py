@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -25,6 +27,8 @@ from pydicom.uid import (
 from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import time
 
+from ctiqa_node.dimse.sop_classes import storage_class
+
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 COMPRESSED = (
     JPEGLSLossless, JPEG2000Lossless, JPEGLosslessSV1, JPEGLossless, HTJ2KLossless, HTJ2KLosslessRPCL, RLELossless,
@@ -47,3 +51,9 @@ def accepted() -> list[PresentationContext]:
         if context.abstract_syntax is not None
     ]
     return [build_context(Verification, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]), *storage]
+
+
+def only(sop_classes: Iterable[str], contexts: Sequence[PresentationContext]) -> list[PresentationContext]:
+    """Of these contexts, those of the named SOP Classes, and Verification."""
+    wanted = {Verification, *map(storage_class, sop_classes)}
+    return [context for context in contexts if context.abstract_syntax in wanted]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
 from io import BytesIO
 from typing import cast
 
@@ -10,17 +12,20 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import EventHandlerType
-from pynetdicom.transport import ThreadedAssociationServer
 
 from ctiqa_node import __version__
 from ctiqa_node.config import NodeSection
 from ctiqa_node.db.session import Database
 from ctiqa_node.dicom import ReceivedInstance
 from ctiqa_node.dimse import contexts
+from ctiqa_node.dimse.access import Gate
 from ctiqa_node.dimse.associations import AssociationRecord, calling
+from ctiqa_node.dimse.server import NodeServer
+from ctiqa_node.dimse.tls import server_context
 from ctiqa_node.errors import Rejected, RetryLater, StateError
 from ctiqa_node.ingest import Ingest, MismatchedDataset, Outcome
 from ctiqa_node.logs import get_logger
+from ctiqa_node.network_settings import Peer, TlsSection
 
 log = get_logger(__name__)
 
@@ -31,17 +36,32 @@ DATASET_MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 # PS3.7 C.5.6
 PROCESSING_FAILURE = 0x0110
+NO_TLS = TlsSection()
+UNLIMITED = 1 << 30
+RATE_PATIENCE_SECONDS = 10.0
+"""A peer that sends faster than it may is slowed down by at most this long an instance, and then refused."""
 IMPLEMENTATION_CLASS_UID = "2.25.66123906432582014055882428712596338721"
 
 
 class StorageScp:
     """Listens, and answers C-STORE and C-ECHO. `start` binds the port, `stop` lets what is being received end well."""
 
-    def __init__(self, settings: NodeSection, database: Database, ingest: Ingest) -> None:
+    def __init__(
+        self,
+        settings: NodeSection,
+        peers: Sequence[Peer],
+        database: Database,
+        ingest: Ingest,
+        tls: TlsSection = NO_TLS,
+    ) -> None:
         self._settings = settings
-        self._associations = AssociationRecord(settings, database)
+        self._associations = AssociationRecord(Gate(settings, peers), database)
+        self.rejections = self._associations.rejections
+        """Who was turned away."""
+        self._stopping = threading.Event()
         self._ingest = ingest
-        self._server: ThreadedAssociationServer | None = None
+        self._server: NodeServer | None = None
+        self._tls = tls
         self._ae = _application_entity(settings)
 
     @property
@@ -56,7 +76,9 @@ class StorageScp:
 
         Raises:
             StateError: the address or port cannot be had.
+            ConfigError: a file of the `tls` section cannot be used.
         """
+        context = server_context(self._tls)
         address = (self._settings.address, self._settings.port)
         handlers: list[EventHandlerType] = [
             (evt.EVT_C_STORE, self._store),
@@ -64,17 +86,25 @@ class StorageScp:
             *self._associations.handlers(),
         ]
         try:
-            self._server = self._ae.start_server(address, block=False, evt_handlers=handlers)
+            self._server = cast(
+                NodeServer,
+                self._ae.make_server(
+                    address, evt_handlers=handlers, server_class=NodeServer, settings=self._settings, tls=context,
+                    turned_away=self._associations.turned_away, ended=self._associations.ended,
+                ),
+            )  # fmt: skip
         except OSError as error:
             raise StateError(
                 f"Cannot listen on {address[0]}:{address[1]}: {error.strerror}. Another program may have the port "
                 "(node.port), or it is below 1024 and needs a capability."
             ) from error
+        threading.Thread(target=self._server.serve_forever, name="storage-scp", daemon=True).start()
 
     def stop(self) -> None:
         """Take no new associations, wait for the open ones to end, then abort those that do not."""
         if self._server is None:
             return
+        self._stopping.set()
         server, self._server = self._server, None
         server.shutdown()
         deadline = time.monotonic() + self._settings.shutdown_seconds
@@ -88,6 +118,7 @@ class StorageScp:
         request = cast(C_STORE, event.request)
         sop_instance = str(request.AffectedSOPInstanceUID)
         try:
+            self._keep_to_rate(event)
             outcome = self._ingest.receive(self._received(event, request))
         except RetryLater as error:
             return self._refuse(event, sop_instance, OUT_OF_RESOURCES, error)
@@ -101,6 +132,21 @@ class StorageScp:
         if outcome is not Outcome.KEPT:
             log.info("instance came before", sop_instance=sop_instance, outcome=outcome)
         return _status(SUCCESS)
+
+    def _keep_to_rate(self, event: evt.Event) -> None:
+        """Wait until the peer may send one more; its next instance waits for our answer to this one.
+
+        Raises:
+            RetryLater: it is so much too fast that waiting would run into its timeouts.
+        """
+        admission = self._associations.admission(event.assoc)
+        if admission is None:
+            return
+        wait = admission.wait_for_instance(RATE_PATIENCE_SECONDS)
+        if wait is None:
+            peer = admission.peer
+            raise RetryLater(f"Peer {peer.name} sends more than {peer.instances_per_minute} instances a minute.")
+        self._stopping.wait(wait)
 
     def _received(self, event: evt.Event, request: C_STORE) -> ReceivedInstance:
         part10 = event.encoded_dataset()
@@ -129,10 +175,9 @@ class StorageScp:
 def _application_entity(settings: NodeSection) -> AE:
     ae = AE(ae_title=settings.ae_title)
     ae.supported_contexts = contexts.accepted()
-    ae.maximum_associations = settings.max_associations
+    # `access.Gate` decides on who and how many: pynetdicom would count connections that never asked for anything.
+    ae.maximum_associations = UNLIMITED
     ae.maximum_pdu_size = settings.max_pdu_bytes
-    ae.require_called_aet = settings.require_called_ae_title
-    ae.require_calling_aet = list(settings.allow_calling)
     ae.acse_timeout = settings.acse_timeout_seconds
     ae.dimse_timeout = settings.dimse_timeout_seconds
     ae.network_timeout = settings.network_timeout_seconds

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
@@ -17,11 +18,27 @@ from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import time
 
 from ctiqa_node.dicom import ApplicationEntity
+from ctiqa_node.dimse.reach import trouble_reaching
+from ctiqa_node.dimse.tls import ClientTls
 
 MAX_CONTEXTS = 128
 """Presentation Context IDs are the odd numbers from 1 to 255 (PS3.8 9.3.2.2)."""
+PROBE_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 """PS3.7 C.5.6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds to wait for a connection, and for each answer over it."""
+
+    connection: float
+    answer: float
+
+
+Timeout = Patience | float
+"""A number is of the connection; answers then have ANSWER_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +56,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _NoAssociation:
+class NoAssociation:
     """Why there is none; `refused`: the peer takes nothing of what was offered."""
 
     sentence: str
@@ -65,12 +82,12 @@ class _Kind:
 _MOST_OFFERS = 2
 
 
-def echo(peer: ApplicationEntity, calling: str, timeout: float) -> str | None:
+def echo(peer: ApplicationEntity, calling: str, timeout: Timeout, tls: ClientTls | None = None) -> str | None:
     """Verify an Application Entity with C-ECHO; returns None when it answers well, else why not, in a sentence."""
-    ae = _application_entity(calling, timeout)
+    ae = application_entity(calling, timeout)
     ae.add_requested_context(Verification)
-    association = _associate(ae, peer)
-    if isinstance(association, _NoAssociation):
+    association = associate(ae, peer, tls)
+    if isinstance(association, NoAssociation):
         return association.sentence
     try:
         status = association.send_c_echo()
@@ -79,7 +96,9 @@ def echo(peer: ApplicationEntity, calling: str, timeout: float) -> str | None:
         association.release()
 
 
-def send(peer: ApplicationEntity, calling: str, paths: Sequence[Path], timeout: float) -> Iterator[Answer]:
+def send(
+    peer: ApplicationEntity, calling: str, paths: Sequence[Path], timeout: Timeout, tls: ClientTls | None = None
+) -> Iterator[Answer]:
     """Send DICOM files over one association, in their own transfer syntaxes; yields one answer a file.
 
     More kinds of objects than one association can negotiate go over further ones.
@@ -94,20 +113,24 @@ def send(peer: ApplicationEntity, calling: str, paths: Sequence[Path], timeout: 
     at_once = MAX_CONTEXTS // _MOST_OFFERS
     for start in range(0, len(kinds), at_once):
         batch = set(kinds[start : start + at_once])
-        yield from _send_batch(peer, calling, [(path, kind) for path, kind in readable if kind in batch], timeout)
+        yield from _send_batch(peer, calling, [(path, kind) for path, kind in readable if kind in batch], timeout, tls)
 
 
 def _send_batch(
-    peer: ApplicationEntity, calling: str, files: Sequence[tuple[Path, _Kind]], timeout: float
+    peer: ApplicationEntity,
+    calling: str,
+    files: Sequence[tuple[Path, _Kind]],
+    timeout: Timeout,
+    tls: ClientTls | None,
 ) -> Iterator[Answer]:
-    ae = _application_entity(calling, timeout)
+    ae = application_entity(calling, timeout)
     offers = sorted({offer for _, kind in files for offer in kind.offers})
     ae.requested_contexts = [build_context(*offer) for offer in offers]
     waiting = deque(files)
     # A peer that ends the association at one object gets the others over a new one: each round sends at least one.
     while waiting:
-        association = _associate(ae, peer)
-        if isinstance(association, _NoAssociation):
+        association = associate(ae, peer, tls)
+        if isinstance(association, NoAssociation):
             none = association
             yield from (Answer(path, False, None, none.sentence, none.refused) for path, _ in waiting)
             return
@@ -118,13 +141,15 @@ def _send_batch(
             association.release()
 
 
-def _associate(ae: AE, peer: ApplicationEntity) -> Association | _NoAssociation:
+def associate(ae: AE, peer: ApplicationEntity, tls: ClientTls | None) -> Association | NoAssociation:
     """An association with the peer, or why there is none."""
+    secured = None if tls is None else (tls.context, tls.server_name)
     try:
-        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
+        # pynetdicom's type has no None for the name, which ssl wants where there is none.
+        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=cast(Any, secured))
     except OSError as error:  # the name of the host cannot be resolved
-        return _NoAssociation(f"{peer} cannot be reached: {error.strerror}")
-    return association if association.is_established else _why_not(association, peer)
+        return NoAssociation(f"{peer} cannot be reached: {error.strerror}")
+    return association if association.is_established else _why_not(association, peer, tls, ae.connection_timeout)
 
 
 def _send_one(association: Association, peer: ApplicationEntity, path: Path, kind: _Kind) -> Answer:
@@ -150,10 +175,12 @@ def _is_accepted(association: Association, kind: _Kind) -> bool:
     return any(offer in accepted for offer in kind.offers)
 
 
-def _application_entity(calling: str, timeout: float) -> AE:
+def application_entity(calling: str, timeout: Timeout) -> AE:
+    """An SCU that calls from this AE title and waits so long."""
     ae = AE(ae_title=calling)
-    ae.connection_timeout = timeout
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+    ae.connection_timeout = timeout if isinstance(timeout, float | int) else timeout.connection
+    answer = ANSWER_SECONDS if isinstance(timeout, float | int) else timeout.answer
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = answer
     return ae
 
 
@@ -162,14 +189,16 @@ def _kind(path: Path) -> _Kind:
     return _Kind(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
 
 
-def _why_not(association: Association, peer: ApplicationEntity) -> _NoAssociation:
+def _why_not(
+    association: Association, peer: ApplicationEntity, tls: ClientTls | None, seconds: float | None
+) -> NoAssociation:
     if association.is_rejected:
         answer = association.acceptor.primitive
         reason = f": {answer.reason_str}" if answer else ""
-        return _NoAssociation(f"{peer} rejected the association{reason}")
+        return NoAssociation(f"{peer} rejected the association{reason}")
     if association.acceptor.primitive is not None and not association.accepted_contexts:
-        return _NoAssociation(f"{peer} accepts none of the Presentation Contexts that were offered", refused=True)
-    return _NoAssociation(f"{peer} cannot be reached: no connection, or it ended the association at once")
+        return NoAssociation(f"{peer} accepts none of the Presentation Contexts that were offered", refused=True)
+    return NoAssociation(trouble_reaching(peer, tls, seconds or PROBE_SECONDS))
 
 
 def _code(status: object) -> int | None:
