@@ -52,7 +52,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
         with RunningNode(folder / "node", destinations=[destination]) as node:
             _send(peer, folder / "series")
             _send(node.peer, folder / "series")
-            (summary,) = node.wait_for_end(1, seconds=600)
+            (summary,) = node.wait_for_end(1, seconds=1200)
             (results,) = node.ask("results", summary["series_instance_uid"])
         yield Delivered(archive, results)
 

@@ -15,7 +15,7 @@ from seeing import Found, Pixels, alike, find
 from ctiqa_node.report import codes
 from support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 _SHOWN_OF_A_GROUP = 5
 """OHIF writes the first five numbers of a measurement group, with two digits."""

@@ -11,7 +11,7 @@ from delivered import BUILD, Delivered
 from PIL import Image
 from seeing import find
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def _preview(delivered: Delivered, path: str) -> np.ndarray:
