@@ -22,6 +22,7 @@ PATIENCE = 180.0
 _SIZE = {"width": 1920, "height": 1080}
 _SOFTWARE_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 _ALONE = ("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+_NO_TOUR = "if (origin.startsWith('http')) localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
 _PANE = '[data-cy="viewport-pane"]'
 _ARROWS = f'{_PANE} svg:has(title:text-is("arrow-left"))'  # both are named so; the first leads back, the second on
 
@@ -137,6 +138,6 @@ def browser(shots: Path) -> Iterator[Ohif]:
         )
         context = chromium.new_context(viewport=_SIZE)  # type: ignore[arg-type]
         context.set_default_timeout(PATIENCE * 1000)
-        context.add_init_script("globalThis.localStorage?.setItem('shownTours', JSON.stringify(['basicViewerTour']))")
+        context.add_init_script(_NO_TOUR)
         yield Ohif(context.new_page(), shots)
         chromium.close()
