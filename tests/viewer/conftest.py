@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from archives import Orthanc
 from delivered import BUILD, Delivered
-from ohif_page import Ohif, open_study
+from ohif_page import Ohif, browser
 from ohif_server import OhifServer
 
 from ctiqa_models.simulation.series import Scan, simulate_series
@@ -58,11 +58,25 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Delivered]:
 
 
 @pytest.fixture(scope="session")
-def ohif(delivered: Delivered) -> Iterator[Ohif]:
-    """The study, open in OHIF."""
-    study = delivered.results["study_instance_uid"]
-    with (
-        OhifServer(BUILD / "ohif", delivered.archive.url) as server,
-        open_study(server.url, study, BUILD) as opened,
-    ):
-        yield opened
+def ohif_in_browser(delivered: Delivered) -> Iterator[tuple[Ohif, str]]:
+    """OHIF before the archive, in a browser, and the address of the study."""
+    with OhifServer(BUILD / "ohif", delivered.archive.url) as server, browser(BUILD) as opened:
+        yield opened, f"{server.url}/viewer?StudyInstanceUIDs={delivered.results['study_instance_uid']}"
+
+
+@pytest.fixture
+def ohif(ohif_in_browser: tuple[Ohif, str]) -> Ohif:
+    """The study, freshly open in OHIF."""
+    opened, address = ohif_in_browser
+    opened.open_study(address)
+    return opened
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Keep a picture of what OHIF showed when a test failed."""
+    report = yield
+    shown = getattr(item, "funcargs", {}).get("ohif")
+    if report.when == "call" and report.failed and shown is not None:
+        shown.keep(f"failed-{item.name}")
+    return report

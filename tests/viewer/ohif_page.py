@@ -22,6 +22,7 @@ PATIENCE = 180.0
 _SIZE = {"width": 1920, "height": 1080}
 _SOFTWARE_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 _ALONE = ("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+_NO_TOUR = "if (origin.startsWith('http')) localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
 _PANE = '[data-cy="viewport-pane"]'
 _ARROWS = f'{_PANE} svg:has(title:text-is("arrow-left"))'  # both are named so; the first leads back, the second on
 
@@ -31,13 +32,20 @@ Box = tuple[float, float, float, float]
 
 
 class Ohif:
-    """A study that is open in OHIF. Screenshots go into a folder, by their names."""
+    """OHIF on a page of a browser. Screenshots go into a folder, by their names."""
 
     def __init__(self, page: Page, shots: Path) -> None:
         self._page = page
         self._shots = shots
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def open_study(self, address: str) -> None:
+        """Open a study as if nothing had been opened before, and wait for its first slice."""
+        self._page.goto("about:blank")
+        self._page.goto(address)
+        self._page.locator(f"{_PANE} canvas").wait_for()
+        eventually(lambda: self.canvas().max() > 0, PATIENCE)
 
     def open_series(self, number: int) -> None:
         """Double-click a series in the list on the left."""
@@ -120,21 +128,16 @@ def _pixels(png: bytes) -> Pixels:
 
 
 @contextmanager
-def open_study(url: str, study_instance_uid: str, shots: Path) -> Iterator[Ohif]:
-    """Open a study in a browser of its own, without the tour that OHIF gives to newcomers."""
+def browser(shots: Path) -> Iterator[Ohif]:
+    """A browser for OHIF alone, without the tour that it gives to newcomers."""
     shots.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+        chromium = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--no-first-run", *_ALONE, *_SOFTWARE_WEBGL],  # root has no sandbox
         )
-        context = browser.new_context(viewport=_SIZE)  # type: ignore[arg-type]
+        context = chromium.new_context(viewport=_SIZE)  # type: ignore[arg-type]
         context.set_default_timeout(PATIENCE * 1000)
-        context.add_init_script("globalThis.localStorage?.setItem('shownTours', JSON.stringify(['basicViewerTour']))")
-        page = context.new_page()
-        ohif = Ohif(page, shots)
-        page.goto(f"{url}/viewer?StudyInstanceUIDs={study_instance_uid}")
-        page.locator(f"{_PANE} canvas").wait_for()
-        eventually(lambda: ohif.canvas().max() > 0, PATIENCE)
-        yield ohif
-        browser.close()
+        context.add_init_script(_NO_TOUR)
+        yield Ohif(context.new_page(), shots)
+        chromium.close()

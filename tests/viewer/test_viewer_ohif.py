@@ -184,5 +184,5 @@ def test_the_text_report_can_be_read_with_every_value_of_the_series(ohif: Ohif, 
     assert "Research use only. Not for diagnosis." in text
 
 
-def test_no_script_of_the_viewer_failed(ohif: Ohif) -> None:
-    assert ohif.errors == []
+def test_no_script_of_the_viewer_failed(ohif_in_browser: tuple[Ohif, str]) -> None:
+    assert ohif_in_browser[0].errors == []
