@@ -31,7 +31,7 @@ from ctiqa_node.report.text import as_text
 OUT = Path(__file__).parent / "out"
 NODE_SECONDS = 60.0
 RESULT_SECONDS = 1800.0
-SLICES, SIZE, DOSE_FRACTION = 40, 384, 0.06
+SLICES, SIZE, DOSE_FRACTION = 40, 448, 0.06
 SPOILT = {23: 0.35, 24: 0.2, 25: 0.35}
 """Slices that get only a share of that dose, for the report to find."""
 

@@ -26,7 +26,7 @@ from ctiqa_node.report.verdicts import NotScoredReason
 
 log = get_logger(__name__)
 
-GOLDEN_SEED, GOLDEN_SLICES, GOLDEN_SIZE, GOLDEN_DOSE = 7, 5, 384, 0.25
+GOLDEN_SEED, GOLDEN_SLICES, GOLDEN_SIZE, GOLDEN_DOSE = 7, 5, 448, 0.25
 """Enough for every model: fewer slices or rows some would not score."""
 
 

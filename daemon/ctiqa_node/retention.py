@@ -77,7 +77,9 @@ class Retention:
     def _record(self, removed: Sequence[Output]) -> None:
         with self._database.write() as session:
             for output in removed:
-                session.get_one(Output, output.id).state = OutputState.REMOVED
+                row = session.get(Output, output.id)
+                if row is not None:  # purged meanwhile
+                    row.state = OutputState.REMOVED
 
 
 def _due(before: datetime) -> Select[int, int]:

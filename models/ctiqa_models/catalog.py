@@ -17,7 +17,7 @@ N2Q_WEIGHTS = WeightsFile(
 
 TFKT_WEIGHTS = WeightsFile(
     path=Path(__file__).parent / "tfkt" / "weights" / "tfkt.safetensors",
-    sha256="c297eb2521c7e623f890dcf8caeab8d6f41b49d53359ab776e65988eade8576c",
+    sha256="e04eab733366e9b1a94491dce58d1721a9b5e5457f9c64790ce98b803379bb5f",
 )
 """Apache-2.0; what they were trained on, and its licences, is told in tfkt/CARD.md."""
 

@@ -58,5 +58,5 @@ def test_a_small_matrix_is_not_scored_for_enlarged_it_looks_smoothed(tfkt: catal
     assessment = tfkt.assess(simulate_series(101, 1, 256, Scan(1.0)), lambda share: None)
     assert assessment.status is Status.NOT_SCORED
     assert assessment.reason is not None
-    assert "256×256 pixels; with fewer than 320 rows" in assessment.reason
+    assert "256×256 pixels; with fewer than 448 rows" in assessment.reason
     assert assessment.reason_code is ReasonCode.SMALL_MATRIX

@@ -22,7 +22,7 @@ _SETTINGS = {
     "Plugins": [str(_PLUGINS / name) for name in ("libOrthancDicomWeb.so", "libOrthancWebViewer.so")],
     "DicomWeb": {"Enable": True, "StudiesMetadata": "Full", "SeriesMetadata": "Full"},
 }
-_SLICES, _SIZE, _SLICE_MM = 24, 384, 14.0
+_SLICES, _SIZE, _SLICE_MM = 24, 448, 14.0
 _SPOILT = {13: 0.35, 14: 0.2, 15: 0.35}
 """Slices that get only a share of the dose."""
 _EVERYTHING = {"key_objects": True, "pdf": True, "text_report": True}

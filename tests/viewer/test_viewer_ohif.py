@@ -92,7 +92,7 @@ def _check_outline(ohif: Ohif, report: Dataset, number: int) -> None:
     assert (right - left) / (bottom - top) == pytest.approx(np.ptp(columns) / np.ptp(rows), rel=0.02)
     page_left, page_top, page_right, page_bottom = ohif.viewport_box()
     scale = (bottom - top) / np.ptp(rows)  # of the page's pixels to the slice's
-    middle = (page_left + page_right) / 2 + scale * ((columns.min() + columns.max()) / 2 - 384 / 2)
+    middle = (page_left + page_right) / 2 + scale * ((columns.min() + columns.max()) / 2 - 448 / 2)
     assert (left + right) / 2 == pytest.approx(middle, abs=4)
     assert page_top < top < bottom < page_bottom
 
