@@ -40,7 +40,7 @@ from ctiqa_models.trunk.gate import load_trunk
 _CONSOLE = Console()
 _PHANTOMS = range(9000, 9006)
 _SERIES_SLICES = 24
-_ROWS = 512  # with fewer, TFKT would refuse strangers for their matrix
+_ROWS = 512  # with fewer, TFKT would refuse strangers, and made-up patients, for their matrix
 _STRANGE_SERIES = "head-phantom-philips-ub"
 
 
@@ -145,7 +145,7 @@ def real_series(folder: Path) -> Iterator[Case]:
 def made_up() -> Iterator[Case]:
     for seed in _PHANTOMS:
         for dose in (2.0, 0.4):
-            yield Case("made-up patients", False, simulate_series(seed, 6, 256, Scan(dose_fraction=dose)))
+            yield Case("made-up patients", False, simulate_series(seed, 3, _ROWS, Scan(dose_fraction=dose)))
 
 
 def cases(data: Path, seeds: int) -> Iterator[Case]:
