@@ -85,6 +85,7 @@ def _show(lines: Sequence[AuditLine]) -> None:
         console.say("The audit has no line of that time.")
         return
     table = console.table(None, "No.", "Time (UTC)", "What", "Who", "Address", "Of", "Detail")
+    table.columns[2].no_wrap = True  # the word to look for; the details fold
     for line in lines:
         subject = line.subject and line.subject[:12]
         console.row(table, line.id, console.when(line.at), line.event, line.who, line.address, subject, _told(line))
