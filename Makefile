@@ -1,5 +1,5 @@
 # make demo [CT=folder]   a CT series in, its quality report in an archive
-# make test               everything that CI checks
+# make test               lint and tests; CI runs this, and then test-viewer
 # make test-viewer        whether results appear in OHIF, in a browser; the pictures are kept in build/viewer
 # make fuzz [INPUTS=2000] [SEED=…]   inputs that no honest peer sends, against the receiver
 PYTHON ?= python3

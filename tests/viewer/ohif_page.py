@@ -22,7 +22,8 @@ PATIENCE = 180.0
 _SIZE = {"width": 1920, "height": 1080}
 _SOFTWARE_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 _ALONE = ("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync")
-_NO_TOUR = "if (origin.startsWith('http')) localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
+# The frame in which Chromium shows a PDF has the page's origin and no storage.
+_NO_TOUR = "if (origin.startsWith('http')) localStorage?.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
 _PANE = '[data-cy="viewport-pane"]'
 _ARROWS = f'{_PANE} svg:has(title:text-is("arrow-left"))'  # both are named so; the first leads back, the second on
 
