@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.books import AuditEntry, AuditEvent
-from ctiqa_node.db.tables import now
+from ctiqa_node.db.columns import now
 
 NODE = "node"
 

@@ -14,9 +14,10 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import DeliverySection, Destination
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputState, SeriesState
-from ctiqa_node.db.tables import Delivery, DeliveryTry, now
+from ctiqa_node.db.tables import Delivery, DeliveryTry
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import Answer, Patience, send
 from ctiqa_node.dimse.tls import destination_tls

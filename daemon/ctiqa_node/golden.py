@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Heartbeat, now
+from ctiqa_node.db.tables import Heartbeat
 from ctiqa_node.logs import get_logger
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence, Set
 from datetime import datetime, timedelta
 from enum import IntEnum
 
@@ -11,14 +10,15 @@ from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ctiqa_node.config import Config, Destination
+from ctiqa_node.config import Config
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import AssociationOutcome, DeliveryState, JobState, OutputKind, OutputState, SeriesState
-from ctiqa_node.db.tables import Association, Delivery, Heartbeat, Job, Output, Series, UnmadeOutput, now
+from ctiqa_node.db.states import AssociationOutcome, JobState, OutputState, SeriesState
+from ctiqa_node.db.tables import Association, Heartbeat, Job, Output, Series, UnmadeOutput
+from ctiqa_node.destination_health import DestinationStatus, destination_complaints, destination_status
 from ctiqa_node.golden import GoldenResult, last_result
 from ctiqa_node.ledger.last import LastReconciliation, last_reconciliation, reconciliation_complaints
 from ctiqa_node.results import SeriesResult, latest_results
-from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
 from ctiqa_node.state import StateFolder
 
 NODE_PROCESS = "node"
@@ -51,36 +51,6 @@ class WorkerStatus(BaseModel):
     device: str | None = None
     job: int | None = None
     progress: float | None = None
-
-
-class Refusal(BaseModel):
-    """A SOP Class that a destination did not take when it was last offered."""
-
-    sop_class_uid: str
-    sop_class: str
-    kind: OutputKind
-    sends_instead: OutputKind | None
-
-    @property
-    def sentence(self) -> str:
-        """The same in words, after the destination's name."""
-        instead = self.sends_instead and f"; sends {self.sends_instead.replace('_', ' ')} instead"
-        return f"does not take {self.sop_class}{instead or ''}"
-
-
-class DestinationStatus(BaseModel):
-    """What waits for one destination, its last trouble, and what it does not take."""
-
-    name: str
-    pending: int
-    failed: int
-    sent: int
-    refused: int
-    """Of the series' present revisions, as `failed`."""
-    does_not_take: list[Refusal]
-    oldest_pending_at: datetime | None
-    next_try_at: datetime | None
-    last_trouble: str | None
 
 
 class RejectedCaller(BaseModel):
@@ -179,7 +149,7 @@ def _never_started(config: Config) -> NodeStatus:
 def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
     node = session.get(Heartbeat, NODE_PROCESS)
     worker = _worker(session, running=running)
-    destinations = [_destination(session, destination) for destination in config.destinations]
+    destinations = [destination_status(session, destination) for destination in config.destinations]
     free = _free_mib(config)
     counts = session.execute(select(Series.state, func.count(Series.id)).group_by(Series.state))
     oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state == JobState.TODO))
@@ -191,7 +161,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         *([] if config.peers else ["no peer is configured, so nobody may send; name them under peers, or peers: any"]),
         *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
         *(_disk_complaints(free, config)),
-        *(_destination_complaints(destinations)),
+        *(destination_complaints(destinations)),
         *(_failure_complaints(session)),
         *(reconciliation_complaints(reconciled)),
     ]
@@ -253,61 +223,6 @@ def _worker(session: Session, *, running: bool) -> WorkerStatus:
     )
 
 
-def _destination(session: Session, destination: Destination) -> DestinationStatus:
-    name = destination.name
-    grouped = (
-        select(Delivery.state, func.count(Delivery.id)).where(Delivery.destination == name).group_by(Delivery.state)
-    )
-    counts = {row[0]: row[1] for row in session.execute(grouped)}
-    pending = [Delivery.destination == name, Delivery.state == DeliveryState.PENDING]
-    oldest, next_try = session.execute(
-        select(func.min(Delivery.created_at), func.min(Delivery.next_try_at)).where(*pending)
-    ).one()
-    trouble = session.scalars(select(Delivery).where(*pending, Delivery.attempts > 0).limit(1)).first()
-    return DestinationStatus(
-        name=name,
-        pending=counts.get(DeliveryState.PENDING, 0),
-        failed=_not_replaced(session, name, DeliveryState.FAILED),
-        sent=counts.get(DeliveryState.SENT, 0),
-        refused=_not_replaced(session, name, DeliveryState.REFUSED),
-        does_not_take=_refusals(session, destination),
-        oldest_pending_at=oldest,
-        next_try_at=next_try,
-        last_trouble=trouble.tries[-1].answer if trouble is not None and trouble.tries else None,
-    )
-
-
-def _not_replaced(session: Session, destination: str, state: DeliveryState) -> int:
-    """How many deliveries ended so, and no newer revision has taken their place."""
-    ended = (
-        select(func.count(Delivery.id))
-        .join(Output, Delivery.output_id == Output.id)
-        .join(Series, Output.series_id == Series.id)
-        .where(Delivery.destination == destination, Delivery.state == state, Output.revision == Series.revision)
-    )
-    return session.scalar(ended) or 0
-
-
-def _refusals(session: Session, destination: Destination) -> list[Refusal]:
-    """What a destination refused of that which it would still get."""
-    refused = refused_classes(session, destination.name)
-    kinds = {each.kind for each in refused}
-    still_sent = wanted(destination) | {instead_of(destination, kind) for kind in wanted(destination)}
-    return [_refusal(destination, each, kinds) for each in refused if each.kind in still_sent]
-
-
-def _refusal(destination: Destination, refused: RefusedClass, kinds: Set[OutputKind]) -> Refusal:
-    from pydicom.uid import UID  # only where there is something to name: commands start without pydicom
-
-    instead = instead_of(destination, refused.kind)
-    return Refusal(
-        sop_class_uid=refused.sop_class_uid,
-        sop_class=UID(refused.sop_class_uid).name,
-        kind=refused.kind,
-        sends_instead=None if instead in kinds else instead,
-    )
-
-
 def _node_complaints(node: Heartbeat | None, *, running: bool) -> list[str]:
     if not running:
         return ["the node is not running; start it with `ctiqa-node serve` or systemctl"]
@@ -320,21 +235,6 @@ def _disk_complaints(free_mib: int, config: Config) -> list[str]:
     if free_mib < config.spool.min_free_mib:
         return [f"only {free_mib} MiB free: instances are refused with 0xA700 (spool.min_free_mib)"]
     return []
-
-
-def _destination_complaints(destinations: Sequence[DestinationStatus]) -> list[str]:
-    complaints = []
-    for destination in destinations:
-        if destination.last_trouble is not None:
-            complaints.append(f"{destination.name}: {destination.pending} waiting; {destination.last_trouble}")
-        if destination.failed:
-            complaints.append(f"{destination.name}: {destination.failed} given up; `ctiqa-node queue retry` resends")
-        complaints.extend(
-            f"{destination.name} {refusal.sentence}: the structured report does not reach it"
-            for refusal in destination.does_not_take
-            if refusal.kind is OutputKind.STRUCTURED_REPORT
-        )
-    return complaints
 
 
 def _failure_complaints(session: Session) -> list[str]:

@@ -17,9 +17,10 @@ from sqlalchemy.orm import Session
 from ctiqa_node.config import SeriesSection
 from ctiqa_node.ct.claims import MOST_INFLATED_BYTES, inflates_within
 from ctiqa_node.ct.selection import InstanceSummary, choose
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import InstanceState, SeriesState
-from ctiqa_node.db.tables import Association, Instance, Series, now
+from ctiqa_node.db.tables import Association, Instance, Series
 from ctiqa_node.dicom import ReceivedInstance, is_uid
 from ctiqa_node.errors import Rejected, RetryLater
 from ctiqa_node.jobs import embedded as jobs

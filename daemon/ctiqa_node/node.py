@@ -14,9 +14,10 @@ from sqlalchemy import select, update
 from ctiqa_node import __version__, audit, golden
 from ctiqa_node.config import Config
 from ctiqa_node.db.books import AuditEvent
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
-from ctiqa_node.db.tables import Association, Heartbeat, Instance, now
+from ctiqa_node.db.tables import Association, Heartbeat, Instance
 from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.delivery import Courier, end_unknown, stop_couriers
 from ctiqa_node.dimse.storage_scp import StorageScp

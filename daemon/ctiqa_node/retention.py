@@ -12,9 +12,10 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind, OutputState, SeriesState
-from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series, now
+from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series
 from ctiqa_node.logs import get_logger
 from ctiqa_node.spool import remove_durably
 

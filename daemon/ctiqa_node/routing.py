@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Destination
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.states import DeliveryState, OutputKind, OutputState
-from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, now
+from ctiqa_node.db.tables import Delivery, DeliveryTry, Output
 
 STANDARD = frozenset({OutputKind.STRUCTURED_REPORT, OutputKind.SUMMARY_PAGE})
 """Made of every series, whether any destination wants them or not."""

@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.states import SeriesState
-from ctiqa_node.db.tables import Series, SeriesChange, now
+from ctiqa_node.db.tables import Series, SeriesChange
 from ctiqa_node.errors import CtiqaError
 
 

@@ -9,8 +9,9 @@ import time
 from contextlib import suppress
 
 from ctiqa_node.config import Config
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Heartbeat, now
+from ctiqa_node.db.tables import Heartbeat
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.logs import get_logger
 from ctiqa_node.worker import PROCESS

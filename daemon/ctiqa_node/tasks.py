@@ -16,9 +16,10 @@ from ctiqa_node.config import Config
 from ctiqa_node.ct.loader import load_series
 from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind
-from ctiqa_node.db.tables import Delivery, Job, Output, UnmadeOutput, now
+from ctiqa_node.db.tables import Delivery, Job, Output, UnmadeOutput
 from ctiqa_node.ingest import kept_instances, note_assessed, summary_of
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.making import MAKERS, MadeOutput, NotMade, make_output, uid_of

@@ -21,9 +21,10 @@ from sqlalchemy.exc import OperationalError
 
 from ctiqa_node import golden
 from ctiqa_node.config import Config
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import JobState
-from ctiqa_node.db.tables import Heartbeat, Job, now
+from ctiqa_node.db.tables import Heartbeat, Job
 from ctiqa_node.errors import Rejected
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.logs import configure_logging, get_logger

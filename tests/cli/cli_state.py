@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydicom.filereader import read_file_meta_info
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome, DeliveryState, OutputKind
 from ctiqa_node.db.tables import (
@@ -27,7 +28,6 @@ from ctiqa_node.db.tables import (
     Job,
     MeasurementRow,
     Output,
-    now,
 )
 from ctiqa_node.dicom import ReceivedInstance
 from ctiqa_node.jobs import embedded as jobs

@@ -13,8 +13,9 @@ from sqlalchemy import select
 from ctiqa_models.chest_ctiqa.fit import Features, Fit, load_fit
 from ctiqa_models.chest_ctiqa.labels import Window
 from ctiqa_models.chest_ctiqa.scanner import Exposure
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import AssessmentRow, ClassificationRow, MeasurementRow, Series, now
+from ctiqa_node.db.tables import AssessmentRow, ClassificationRow, MeasurementRow, Series
 from ctiqa_node.state import StateFolder
 
 TRUE_FIT = Fit(snr=0.3, brisque=-0.05, window=0.5, exposure=1.5, intercept=3.0)

@@ -18,9 +18,10 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Ver
 
 from ctiqa_models import catalog
 from ctiqa_models.weights import WeightsFile
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import OutputKind
-from ctiqa_node.db.tables import Heartbeat, now
+from ctiqa_node.db.tables import Heartbeat
 from ctiqa_node.doctor import machine
 from ctiqa_node.doctor.destinations import SOP_CLASSES
 from ctiqa_node.state import StateFolder

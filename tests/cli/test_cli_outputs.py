@@ -9,9 +9,10 @@ import pytest
 from cli_state import ASSESSED, FAILED, Run
 from sqlalchemy import select
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import OutputKind, OutputState
-from ctiqa_node.db.tables import AssessmentRow, Output, Series, UnmadeOutput, now
+from ctiqa_node.db.tables import AssessmentRow, Output, Series, UnmadeOutput
 from ctiqa_node.state import StateFolder
 
 WHY = "ValueError: no such colour"

@@ -8,8 +8,9 @@ import pytest
 from cli_state import ASSESSED, FAILED, NO_ANSWER, STUDY, TOO_SHORT, WAITING, Run
 from sqlalchemy import select
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Delivery, DeliveryTry, Series, now
+from ctiqa_node.db.tables import Delivery, DeliveryTry, Series
 from ctiqa_node.state import StateFolder
 
 

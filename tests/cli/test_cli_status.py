@@ -5,9 +5,10 @@ from pathlib import Path
 
 from cli_state import NO_ANSWER, Run, as_if_running
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
-from ctiqa_node.db.tables import Association, now
+from ctiqa_node.db.tables import Association
 from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.dimse.rejections import Rejections
 from ctiqa_node.state import StateFolder

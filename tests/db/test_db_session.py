@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import Heartbeat, SeriesChange, now
+from ctiqa_node.db.tables import Heartbeat, SeriesChange
 from ctiqa_node.db.upgrade import upgrade
 
 

@@ -12,9 +12,10 @@ from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 from sqlalchemy import select
 
 from ctiqa_node.config import DeliverySection, Destination
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
-from ctiqa_node.db.tables import Delivery, Series, now
+from ctiqa_node.db.tables import Delivery, Series
 from ctiqa_node.delivery import Courier, drop, end_unknown, retry, stop_couriers
 from ctiqa_node.dimse.storage_scu import send
 from ctiqa_node.errors import CtiqaError

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import JobState, SeriesState
-from ctiqa_node.db.tables import Job, SeriesChange, now
+from ctiqa_node.db.tables import Job, SeriesChange
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.series import SeriesEvent, apply_event

@@ -9,18 +9,10 @@ import pytest
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config, Destination, NodeSection, SpoolSection
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome, DeliveryState, OutputKind, SeriesState
-from ctiqa_node.db.tables import (
-    AssessmentRow,
-    Association,
-    Delivery,
-    DeliveryTry,
-    Heartbeat,
-    MeasurementRow,
-    Series,
-    now,
-)
+from ctiqa_node.db.tables import AssessmentRow, Association, Delivery, DeliveryTry, Heartbeat, MeasurementRow, Series
 from ctiqa_node.health import NODE_PROCESS, WORKER_PROCESS, Verdict, node_status
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.results import find_series, latest_results, series_result

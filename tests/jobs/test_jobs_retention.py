@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import select
 
 from ctiqa_node.config import OutputsSection
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind, OutputState, SeriesState
-from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series, now
+from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series
 from ctiqa_node.delivery import drop, retry
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.results import series_result

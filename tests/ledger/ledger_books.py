@@ -10,9 +10,10 @@ from sqlalchemy import select
 
 from ctiqa_node.config import Config
 from ctiqa_node.ct.writer import SeriesTags
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind
-from ctiqa_node.db.tables import AssessmentRow, Association, Delivery, DeliveryTry, MeasurementRow, Output, Series, now
+from ctiqa_node.db.tables import AssessmentRow, Association, Delivery, DeliveryTry, MeasurementRow, Output, Series
 from ctiqa_node.delivery import settle
 from ctiqa_node.ingest import Ingest, note_assessed
 from ctiqa_node.jobs import embedded as jobs

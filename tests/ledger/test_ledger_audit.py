@@ -19,8 +19,9 @@ from ctiqa_node import audit
 from ctiqa_node.cli.app import app
 from ctiqa_node.ct.writer import SeriesTags
 from ctiqa_node.db.books import TRIGGERS, AuditEntry, AuditEvent
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.states import AssociationOutcome
-from ctiqa_node.db.tables import Association, now
+from ctiqa_node.db.tables import Association
 from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.ledger.reconcile import never
 from ctiqa_node.ledger.retention import expire

@@ -12,8 +12,9 @@ import pytest
 from ledger_books import Books
 from sqlalchemy import delete, select, update
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.states import DeliveryState, InstanceState, JobState, SeriesState
-from ctiqa_node.db.tables import AssessmentRow, Delivery, Heartbeat, Instance, Job, Series, now
+from ctiqa_node.db.tables import AssessmentRow, Delivery, Heartbeat, Instance, Job, Series
 from ctiqa_node.ledger import instances
 from ctiqa_node.ledger.account import Account, Fate, TroubleKind
 from ctiqa_node.ledger.reconcile import reconcile, record

@@ -8,7 +8,7 @@ from ledger_books import Books
 from sqlalchemy import func, select, update
 
 from ctiqa_node.db.books import Reconciliation
-from ctiqa_node.db.tables import now
+from ctiqa_node.db.columns import now
 from ctiqa_node.ledger.rounds import Rounds
 
 

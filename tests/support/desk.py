@@ -11,9 +11,10 @@ from sqlalchemy import select
 
 from ctiqa_node.analysis import Analyst
 from ctiqa_node.config import Config, Destination
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind
-from ctiqa_node.db.tables import Output, now
+from ctiqa_node.db.tables import Output
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.making import MAKERS, Maker, uid_of

@@ -17,9 +17,10 @@ from pydicom.uid import (
 )
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
-from ctiqa_node.db.tables import Base, Delivery, DeliveryTry, Job, Output, Series, now
+from ctiqa_node.db.tables import Base, Delivery, DeliveryTry, Job, Output, Series
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.series import SeriesEvent, apply_event
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.states import SeriesState
-from ctiqa_node.db.tables import Base, Series, SeriesChange, now
+from ctiqa_node.db.tables import Base, Series, SeriesChange
 from ctiqa_node.series import TRANSITIONS, WAITING_FOR_QUIET, SeriesEvent, UnknownTransition, apply_event, next_state
 from support.rows import add_series
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ctiqa_node.db.tables import now
+from ctiqa_node.db.columns import now
 
 if TYPE_CHECKING:
     from ctiqa_node.results import ModelResult

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, note_command, readable_state
-from ctiqa_node.db.tables import now
+from ctiqa_node.db.columns import now
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.state import StateFolder
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ctiqa_node.db.tables import now
+from ctiqa_node.db.columns import now
 
 _SPAN = re.compile(r"(\d+)([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}

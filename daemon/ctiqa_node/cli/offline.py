@@ -18,8 +18,8 @@ from ctiqa_node.ct import headers
 from ctiqa_node.ct.loader import load_series
 from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.states import OutputKind
-from ctiqa_node.db.tables import now
 from ctiqa_node.errors import Rejected, RetryLater
 from ctiqa_node.folders import SeriesFiles
 from ctiqa_node.making import MadeOutput, make_output

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Dialect, Enum, ForeignKey, Index, String, TypeDecorator, UniqueConstraint, text
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from ctiqa_node.db.columns import UtcDateTime, words
 from ctiqa_node.db.states import (
     AssociationOutcome,
     DeliveryState,
@@ -20,48 +20,19 @@ from ctiqa_node.db.states import (
 )
 
 
-def now() -> datetime:
-    """The present moment, in UTC."""
-    return datetime.now(UTC)
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime; SQLite keeps it as naive UTC, which sorts as text."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store as UTC without its zone."""
-        del dialect
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the zone back."""
-        del dialect
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-def _words(enumeration: type[StrEnum]) -> Enum:
-    """A column of an enumeration, kept as its words, so that the file can be read with any SQLite tool."""
-    return Enum(
-        enumeration, native_enum=False, length=32, values_callable=lambda members: [member.value for member in members]
-    )
-
-
 class Base(DeclarativeBase):
     """The base of all tables."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime,
         str: String,
-        AssociationOutcome: _words(AssociationOutcome),
-        InstanceState: _words(InstanceState),
-        JobState: _words(JobState),
-        DeliveryState: _words(DeliveryState),
-        OutputKind: _words(OutputKind),
-        OutputState: _words(OutputState),
-        SeriesState: _words(SeriesState),
+        AssociationOutcome: words(AssociationOutcome),
+        InstanceState: words(InstanceState),
+        JobState: words(JobState),
+        DeliveryState: words(DeliveryState),
+        OutputKind: words(OutputKind),
+        OutputState: words(OutputState),
+        SeriesState: words(SeriesState),
     }
 
 

@@ -15,9 +15,10 @@ from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT
 from sqlalchemy import update
 from sqlalchemy.exc import DatabaseError
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
-from ctiqa_node.db.tables import Association, now
+from ctiqa_node.db.tables import Association
 from ctiqa_node.dimse.access import Admission, Caller, Gate, Refusal, plain_address
 from ctiqa_node.dimse.contexts import only
 from ctiqa_node.dimse.rejections import Rejections

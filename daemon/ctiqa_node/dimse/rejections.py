@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ctiqa_node.db.tables import now
+from ctiqa_node.db.columns import now
 
 INTERVAL_SECONDS = 60.0
 """One line in the log, and one row in the database, for each address and reason in this time."""

@@ -17,7 +17,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config, NodeSection
-from ctiqa_node.db.tables import Association, Heartbeat, Series, now
+from ctiqa_node.db.columns import now
+from ctiqa_node.db.tables import Association, Heartbeat, Series
 from ctiqa_node.doctor.finding import Finding, failed, fine, note
 
 OLDEST_SENSIBLE = datetime(2025, 1, 1, tzinfo=UTC)

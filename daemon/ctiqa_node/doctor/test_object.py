@@ -8,7 +8,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from ctiqa_node.db.tables import now
+from ctiqa_node.db.columns import now
 from ctiqa_node.dimse.inspection import SentObject
 
 ROWS = 16

@@ -11,8 +11,9 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.states import JobState, SeriesState
-from ctiqa_node.db.tables import Instance, Job, Series, UnmadeOutput, now
+from ctiqa_node.db.tables import Instance, Job, Series, UnmadeOutput
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.series import SeriesEvent, apply_event
 

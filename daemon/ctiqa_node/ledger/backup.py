@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ctiqa_node import audit
 from ctiqa_node.db.books import AuditEvent
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.integrity import damage
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import now
 from ctiqa_node.db.upgrade import current_and_head, upgrade
 from ctiqa_node.errors import RetryLater, StateError
 from ctiqa_node.spool import sync_folder

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config
 from ctiqa_node.db.books import FileRemoval, Reconciliation
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import OutputState
-from ctiqa_node.db.tables import Delivery, Job, Output, Series, now
+from ctiqa_node.db.tables import Delivery, Job, Output, Series
 from ctiqa_node.ledger.account import Account, AnyRow, Fate, Findings, TroubleKind
 from ctiqa_node.ledger.balance import broken_rows, purged_answers, unaccounted
 from ctiqa_node.ledger.digests import Read, read_file

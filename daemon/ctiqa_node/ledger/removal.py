@@ -14,8 +14,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.db.books import FileRemoval
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import now
 from ctiqa_node.logs import get_logger
 from ctiqa_node.spool import sync_folder
 

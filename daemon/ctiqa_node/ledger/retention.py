@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node import audit
 from ctiqa_node.db.books import AuditEvent
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, JobState, SeriesState
-from ctiqa_node.db.tables import Delivery, Instance, Job, Output, Series, now
+from ctiqa_node.db.tables import Delivery, Instance, Job, Output, Series
 from ctiqa_node.ledger.removal import carry_out, doom
 from ctiqa_node.state import StateFolder
 

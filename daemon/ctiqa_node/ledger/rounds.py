@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 
 from ctiqa_node.config import Config
 from ctiqa_node.db.books import Reconciliation
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.tables import now
 from ctiqa_node.errors import RetryLater
 from ctiqa_node.ledger.backup import backups_of, make_backup
 from ctiqa_node.ledger.files import SWEEP_HOURS, sweep_outputs

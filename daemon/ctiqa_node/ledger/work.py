@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ctiqa_node.config import Config
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.states import DeliveryState, JobState, SeriesState
-from ctiqa_node.db.tables import AssessmentRow, Delivery, DeliveryTry, Heartbeat, Instance, Job, Output, Series, now
+from ctiqa_node.db.tables import AssessmentRow, Delivery, DeliveryTry, Heartbeat, Instance, Job, Output, Series
 from ctiqa_node.ledger.account import AnySelect, TroubleKind
 from ctiqa_node.series import WAITING_FOR_QUIET
 

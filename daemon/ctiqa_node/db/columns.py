@@ -1,0 +1,37 @@
+"""How columns keep times and words, and the present moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import DateTime, Dialect, Enum, TypeDecorator
+
+
+def now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime; SQLite keeps it as naive UTC, which sorts as text."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store as UTC without its zone."""
+        del dialect
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        del dialect
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def words(enumeration: type[StrEnum]) -> Enum:
+    """A column of an enumeration, kept as its words, so that the file can be read with any SQLite tool."""
+    return Enum(
+        enumeration, native_enum=False, length=32, values_callable=lambda members: [member.value for member in members]
+    )
