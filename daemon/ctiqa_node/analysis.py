@@ -12,9 +12,10 @@ from pathlib import Path
 from ctiqa_models import catalog
 from ctiqa_models.api import Assessment, Assessor, HuVolume, ModelIdentity, Progress, ReasonCode
 from ctiqa_models.installed import Installed, find, remove, weights_path
+from ctiqa_models.memory import OutOfMemory, memory_errors
 from ctiqa_models.weights import NotInstalledError, WeightsError, WeightsFile, sha256_of
 from ctiqa_node.ct.volume import CtVolume
-from ctiqa_node.errors import ConfigError, Rejected
+from ctiqa_node.errors import ConfigError, Rejected, RetryLater
 from ctiqa_node.logs import get_logger
 from ctiqa_node.report.content import (
     ReportedClassification,
@@ -50,7 +51,9 @@ class Analyst:
         if threads:
             torch.set_num_threads(threads)
         self.device = _usable_device(device)
-        self._assessors = [_load(name, self.device, models) for name in (catalog.NAMES if names is None else names)]
+        self._models = models
+        self._names = catalog.NAMES if names is None else tuple(names)
+        self._assessors = [_load(name, self.device, models) for name in self._names]
 
     @property
     def device_name(self) -> str:
@@ -61,22 +64,49 @@ class Analyst:
             return f"GPU: {torch.cuda.get_device_name()} (torch {torch.__version__}, CUDA {torch.version.cuda})"
         return f"CPU, {torch.get_num_threads()} threads (torch {torch.__version__})"
 
-    def assess(self, volume: CtVolume, progress: Callable[[float], None]) -> list[Assessed]:
-        """Let every model assess the volume; `progress` gets the share done, 0–1."""
-        return self._assess(HuVolume(hu=volume.hu, spacing_mm=volume.geometry.spacing_mm), progress)
+    def assess(self, volume: CtVolume, progress: Callable[[float], None], attempt: int = 1) -> list[Assessed]:
+        """Let every model assess the volume; `progress` gets the share done, 0–1.
+
+        An attempt after the first asks for little memory, as the earlier one may have died of asking for too much: one
+        slice at a time, and from the third on the CPU.
+
+        Raises:
+            RetryLater: memory does not suffice for one slice, neither on the GPU, if there is one, nor on the CPU.
+        """
+        hu = HuVolume(hu=volume.hu, spacing_mm=volume.geometry.spacing_mm)
+        if attempt == 1:
+            return self._assess(hu, progress, self._assessors)
+        device = self.device if attempt == 2 else "cpu"
+        log.info("assessing with little memory", attempt=attempt, device=device)
+        return self._assess(hu, progress, [_load(name, device, self._models, 1) for name in self._names])
 
     def assess_golden(self) -> list[ReportedModel]:
         """What the models say of the golden series: a simulated scan, the same on every machine."""
         from ctiqa_models.simulation.series import Scan, simulate_series
 
         volume = simulate_series(seed=GOLDEN_SEED, slices=GOLDEN_SLICES, size=GOLDEN_SIZE, scan=Scan(GOLDEN_DOSE))
-        return [assessed.model for assessed in self._assess(volume, lambda _share: None)]
+        return [assessed.model for assessed in self._assess(volume, lambda _share: None, self._assessors)]
 
-    def _assess(self, volume: HuVolume, progress: Callable[[float], None]) -> list[Assessed]:
-        count = len(self._assessors)
+    def _assess(
+        self, volume: HuVolume, progress: Callable[[float], None], assessors: Sequence[Assessor]
+    ) -> list[Assessed]:
+        count = len(assessors)
         return [
-            _timed(assessor, volume, _part(progress, index, count)) for index, assessor in enumerate(self._assessors)
+            self._by_one(name, assessor, volume, _part(progress, index, count))
+            for index, (name, assessor) in enumerate(zip(self._names, assessors, strict=True))
         ]
+
+    def _by_one(self, name: str, assessor: Assessor, volume: HuVolume, progress: Callable[[float], None]) -> Assessed:
+        try:
+            return _timed(assessor, volume, progress)
+        except OutOfMemory as error:
+            if self.device == "cpu":
+                raise _too_little_memory(name) from error
+            log.warning("the GPU has too little memory; the CPU goes on", model=name, error=str(error))
+        try:
+            return _timed(_load(name, "cpu", self._models, 1), volume, progress)
+        except OutOfMemory as error:
+            raise _too_little_memory(name) from error
 
 
 def require_known(names: Sequence[str] | None) -> None:
@@ -235,9 +265,9 @@ def _usable_device(asked: str) -> str:
     return "cuda" if has_gpu and asked != "cpu" else "cpu"
 
 
-def _load(name: str, device: str, models: Path | None) -> Assessor:
+def _load(name: str, device: str, models: Path | None, batch: int | None = None) -> Assessor:
     try:
-        return catalog.assessors(device, [name], models)[0]
+        return catalog.assessors(device, [name], models, batch)[0]
     except NotInstalledError as error:
         log.error("model not available", model=name, reason=str(error))
         return _Unavailable(name, str(error))
@@ -249,9 +279,14 @@ def _load(name: str, device: str, models: Path | None) -> Assessor:
 
 def _timed(assessor: Assessor, volume: HuVolume, progress: Callable[[float], None]) -> Assessed:
     began = time.monotonic()
-    assessment = _only_numbers(assessor.assess(volume, progress))
+    with memory_errors():
+        assessment = _only_numbers(assessor.assess(volume, progress))
     progress(1.0)
     return Assessed(model=_reported(assessment), seconds=time.monotonic() - began)
+
+
+def _too_little_memory(name: str) -> RetryLater:
+    return RetryLater(f"memory ran out while {name} looked at one slice; end other programs, or give the node more")
 
 
 def _only_numbers(assessment: Assessment) -> Assessment:

@@ -79,24 +79,25 @@ class Assessing:
 
         Raises:
             Rejected: the series can never be assessed, and why.
+            RetryLater, MemoryError: memory does not suffice at present.
             LostJob: the series moved on meanwhile; nothing more was recorded.
         """
-        series_id, paths = self._chosen_files(job_id, worker)
+        series_id, attempt, paths = self._chosen_files(job_id, worker)
         volume = load_series(paths, self._config.series.max_million_voxels * 10**6)
         progress(0.1)
-        assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
+        assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share), attempt)
         report = self._record_values(job_id, worker, volume, assessed)
         making = _Making(self._database, self._config, self._outputs, job_id, worker)
         making.make_all(series_id, report, lambda share: progress(0.9 + 0.1 * share))
         with self._database.write() as session:
             _end(session, jobs.hold(session, job_id, worker))
 
-    def _chosen_files(self, job_id: int, worker: str) -> tuple[int, list[Path]]:
+    def _chosen_files(self, job_id: int, worker: str) -> tuple[int, int, list[Path]]:
         with self._database.read() as session:
             job = jobs.hold(session, job_id, worker)
             kept = kept_instances(session, job.series)
             choice = choose([summary_of(i, job.series) for i in kept], self._config.series.min_slices)
-            return job.series_id, [self._spool.path(kept[index].path) for index in choice.selected]
+            return job.series_id, job.attempts, [self._spool.path(kept[index].path) for index in choice.selected]
 
     def _record_values(self, job_id: int, worker: str, volume: CtVolume, assessed: Sequence[Assessed]) -> Report:
         with self._database.write() as session:

@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import JobState
 from ctiqa_node.db.tables import Heartbeat, Job
-from ctiqa_node.errors import Rejected
+from ctiqa_node.errors import Rejected, RetryLater
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.logs import configure_logging, get_logger
 from ctiqa_node.spool import Spool
@@ -39,6 +40,8 @@ PROCESS = "worker"
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 0.25
 GOLDEN_SECONDS, GOLDEN_RETRY_SECONDS = 86400.0, 3600.0
+MEMORY_WAIT = timedelta(minutes=1)
+"""Who holds the memory may need some time; the second wait is twice as long."""
 NICENESS = 10
 """Reception goes before inference."""
 
@@ -164,11 +167,15 @@ class Worker:
         except Rejected as rejected:
             log.warning("series cannot be assessed", job=job_id, reason=str(rejected))
             self._end(job_id, str(rejected), forever=True)
+        except (RetryLater, MemoryError) as later:
+            reason = str(later) if isinstance(later, RetryLater) else "memory ran out"
+            log.warning("series is tried later", job=job_id, reason=reason)
+            self._end(job_id, reason, forever=False, wait=MEMORY_WAIT)
         except Exception as error:  # the top of the loop: whatever one series does to a model, the next must be served
             log.exception("assessment failed", job=job_id)
             self._end(job_id, f"{type(error).__name__}: {error}", forever=False)
 
-    def _end(self, job_id: int, error: str, *, forever: bool) -> None:
+    def _end(self, job_id: int, error: str, *, forever: bool, wait: timedelta | None = None) -> None:
         with self._database.write() as session:
             job = session.get_one(Job, job_id)
             if job.state is not JobState.DOING or job.worker != self._token:
@@ -176,7 +183,7 @@ class Worker:
             if forever and jobs.is_current(job):
                 jobs.give_up(session, job, error)
             else:
-                jobs.give_back(session, job, error, self._config.worker.max_attempts)
+                jobs.give_back(session, job, error, self._config.worker.max_attempts, wait=wait)
 
 
 def main() -> None:

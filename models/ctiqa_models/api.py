@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ctiqa_models.looks import Look
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
@@ -24,6 +27,8 @@ class HuVolume:
 
     hu: FloatArray
     spacing_mm: tuple[float, float, float]
+    looks: dict[int, Look] = field(default_factory=dict, compare=False, repr=False)
+    """What was found out about slices so far, by index, for all models to use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,10 @@ Progress = Callable[[float], None]
 
 
 class Assessor(Protocol):
-    """A model or measure. `assess` raises nothing for an odd volume: it answers NOT_SCORED with a reason."""
+    """A model or measure. `assess` raises nothing for an odd volume: it answers NOT_SCORED with a reason.
+
+    It raises `memory.OutOfMemory` when memory does not suffice for a single slice.
+    """
 
     @property
     def identity(self) -> ModelIdentity:

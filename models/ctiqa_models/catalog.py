@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ctiqa_models.api import Assessor
@@ -27,59 +28,71 @@ CHEST_CTIQA_WEIGHTS = WeightsFile(
 )
 """Apache-2.0; what they were trained on, and its licences, is told in chest_ctiqa/CARD.md."""
 
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """How an assessor is wanted: see `assessors`."""
+
+    device: str
+    folder: Path | None
+    batch: int | None
+
+
 # torch and OpenCV take seconds to import: a maker imports them when its assessor is asked for, and not before.
 
 
-def _snr(_device: str, _folder: Path | None) -> Assessor:
+def _snr(_wish: _Wish) -> Assessor:
     from ctiqa_models.classical import Snr
 
     return Snr()
 
 
-def _brisque(_device: str, _folder: Path | None) -> Assessor:
+def _brisque(_wish: _Wish) -> Assessor:
     from ctiqa_models.classical import Brisque
 
     return Brisque()
 
 
-def _noise_level(_device: str, _folder: Path | None) -> Assessor:
+def _noise_level(_wish: _Wish) -> Assessor:
     from ctiqa_models.classical import NoiseLevel
 
     return NoiseLevel()
 
 
-def _n2q(device: str, folder: Path | None) -> Assessor:
+def _n2q(wish: _Wish) -> Assessor:
     from ctiqa_models.n2q.assess import N2q
 
-    return N2q(site_weights(folder, "n2q") or N2Q_WEIGHTS, device)
+    return N2q(site_weights(wish.folder, "n2q") or N2Q_WEIGHTS, wish.device, wish.batch)
 
 
-def _chest_ctiqa(device: str, folder: Path | None) -> Assessor:
+def _chest_ctiqa(wish: _Wish) -> Assessor:
     from ctiqa_models.chest_ctiqa.assess import ChestCtiqa
     from ctiqa_models.chest_ctiqa.fit import load_fit
 
-    return ChestCtiqa(site_weights(folder, "chest_ctiqa") or CHEST_CTIQA_WEIGHTS, load_fit(folder), device)
+    return ChestCtiqa(
+        site_weights(wish.folder, "chest_ctiqa") or CHEST_CTIQA_WEIGHTS, load_fit(wish.folder), wish.device
+    )
 
 
-def _tfkt(device: str, folder: Path | None) -> Assessor:
+def _tfkt(wish: _Wish) -> Assessor:
     from ctiqa_models.tfkt.release import shipped_tfkt
 
-    return shipped_tfkt(site_weights(folder, "tfkt") or TFKT_WEIGHTS, device)
+    return shipped_tfkt(site_weights(wish.folder, "tfkt") or TFKT_WEIGHTS, wish.device, wish.batch)
 
 
-def _tfkt_imported(device: str, folder: Path | None) -> Assessor:
+def _tfkt_imported(wish: _Wish) -> Assessor:
     from ctiqa_models.tfkt.release import imported_tfkt
 
-    return imported_tfkt(folder, device)
+    return imported_tfkt(wish.folder, wish.device, wish.batch)
 
 
-def _n2q_imported(device: str, folder: Path | None) -> Assessor:
+def _n2q_imported(wish: _Wish) -> Assessor:
     from ctiqa_models.n2q.public import load_n2q
 
-    return load_n2q(folder, device)
+    return load_n2q(wish.folder, wish.device, wish.batch)
 
 
-_Maker = Callable[[str, Path | None], Assessor]
+_Maker = Callable[[_Wish], Assessor]
 
 _SHIPPED: dict[str, _Maker] = {
     "tfkt": _tfkt,
@@ -101,10 +114,13 @@ TRAINABLE: tuple[str, ...] = ("tfkt", "chest_ctiqa", "n2q")
 """What a site can train itself; weights that it installed are used in place of those that ship."""
 
 
-def assessors(device: str = "auto", names: Sequence[str] | None = None, folder: Path | None = None) -> list[Assessor]:
+def assessors(
+    device: str = "auto", names: Sequence[str] | None = None, folder: Path | None = None, batch: int | None = None
+) -> list[Assessor]:
     """Make the assessors of these names (None: all that ship), with their weights loaded and checked.
 
-    `device` is "auto" (a GPU when there is one), "cpu" or "cuda"; `folder` is where the site's own weights lie. Raises
+    `device` is "auto" (a GPU when there is one), "cpu" or "cuda"; `folder` is where the site's own weights lie; `batch`
+    is how many slices may be looked at together (None: what suits the device), halved when memory runs out. Raises
     ValueError for a name that is not in the catalog, and WeightsError for weights that are missing, or not those that
     were released or installed.
     """
@@ -113,4 +129,5 @@ def assessors(device: str = "auto", names: Sequence[str] | None = None, folder: 
     unknown = [name for name in wanted if name not in makers]
     if unknown:
         raise ValueError(f"no such model: {', '.join(unknown)}. There are: {', '.join(makers)}.")
-    return [under_site_label(makers[name](device, folder), folder) for name in wanted]
+    wish = _Wish(device, folder, batch)
+    return [under_site_label(makers[name](wish), folder) for name in wanted]

@@ -6,9 +6,10 @@ import numpy as np
 from scipy import ndimage
 
 from ctiqa_models.api import FloatArray
+from ctiqa_models.filters import box_mean, depth, gaussian
 from ctiqa_models.n2q.body import Anatomy, BoolArray
 
-_SMOOTHING = 3
+_SMOOTHING = (3, 3)
 _BINS_HU = (-950.0, -500.0, -150.0, -30.0, 20.0, 80.0, 150.0, 300.0, 700.0)
 """Air, lung, what lies between, fat, water, soft tissue, enhanced tissue, spongy and compact bone (or metal)."""
 _CLASSES_HU = (-500.0, -150.0, -20.0, 120.0, 250.0)
@@ -43,7 +44,7 @@ def composition(hu: FloatArray, anatomy: Anatomy, field_of_view_mm: float) -> Fl
     and little when it is noisy: HU are averaged over 3×3 pixels or more. Shares enter by their square root and
     structures by their logarithm, which evens out their deviations.
     """
-    smooth = ndimage.uniform_filter(hu, _SMOOTHING)
+    smooth = box_mean(hu, _SMOOTHING)
     shares = np.bincount(np.digitize(smooth[anatomy.body], _BINS_HU), minlength=_HISTOGRAM)
     tissue = smooth[anatomy.tissue] if anatomy.tissue.any() else np.zeros(1, dtype=np.float32)
     numbers = (
@@ -59,8 +60,8 @@ def composition(hu: FloatArray, anatomy: Anatomy, field_of_view_mm: float) -> Fl
 
 def _by_depth(smooth: FloatArray, body: BoolArray) -> FloatArray:
     """Shares of the tissue classes in each shell, [shells, classes]; a shell without pixels has none of any."""
-    depth = ndimage.distance_transform_edt(body)
-    shell = np.digitize(depth[body] / max(1.0, depth.max()), _SHELLS)
+    inwards = depth(body)
+    shell = np.digitize(inwards[body] / max(1.0, inwards.max()), _SHELLS)
     classes = len(_CLASSES_HU) + 1
     index = shell * classes + np.digitize(smooth[body], _CLASSES_HU)
     counts = np.bincount(index, minlength=_DEPTHS).reshape(-1, classes)
@@ -90,7 +91,7 @@ def _outside(hu: FloatArray, body: BoolArray) -> FloatArray:
 
 def _structures(hu: FloatArray, anatomy: Anatomy) -> FloatArray:
     """Logarithms of median and mean of the band between two Gaussians, in soft tissue and in the whole body."""
-    band = np.abs(ndimage.gaussian_filter(hu, _FINE) - ndimage.gaussian_filter(hu, _COARSE))
+    band = np.abs(gaussian(hu, _FINE) - gaussian(hu, _COARSE))
     body = band[anatomy.body] if anatomy.body.any() else np.zeros(1, dtype=np.float32)
     tissue = band[anatomy.tissue] if anatomy.tissue.any() else body
     numbers = (np.median(tissue), tissue.mean(), np.median(body), body.mean())

@@ -54,8 +54,8 @@ class PlainGate:
 
 def finite_hu(volume: HuVolume, start: int, count: int) -> torch.Tensor:
     """`count` slices from `start` on, float32 [z, y, x] in HU; what is not a number is air, what is endless a limit."""
-    some = volume.hu[start : start + count].astype(np.float32)
-    return torch.from_numpy(np.nan_to_num(some, nan=_AIR_HU, posinf=_METAL_HU, neginf=_AIR_HU))
+    some = torch.from_numpy(volume.hu[start : start + count].astype(np.float32))
+    return some.nan_to_num_(nan=_AIR_HU, posinf=_METAL_HU, neginf=_AIR_HU)
 
 
 def odd_shape(volume: HuVolume) -> Objection | None:

@@ -20,7 +20,7 @@ from ctiqa_models.n2q.body import find_anatomy, measure
 from ctiqa_models.n2q.preprocess import to_matrix
 from ctiqa_models.plausible import PlainGate
 from ctiqa_models.simulation.phantom import anatomy
-from ctiqa_models.tfkt.assess import Known, Tfkt
+from ctiqa_models.tfkt.assess import Tfkt
 from ctiqa_models.tfkt.preprocess import network_input
 from ctiqa_models.tfkt.release import read_release, write_release
 from ctiqa_models.weights import NotInstalledError, WeightsError, WeightsFile, load, save
@@ -42,7 +42,7 @@ class ShareOfBody(nn.Module):
 
 class NoNumber(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.full((len(image),), torch.nan)
+        return image.sum(dim=(1, 2, 3)) * torch.nan
 
 
 def _disc(radius_mm: float, hu: float = 40.0) -> npt.NDArray[np.float32]:
@@ -142,10 +142,11 @@ def test_what_a_site_trained_scores_as_it_did_and_under_its_own_label(tmp_path: 
 
 def test_a_picture_unlike_those_of_the_training_is_left_out() -> None:
     release = untrained(torch.from_numpy(np.stack([_disc(radius) for radius in (100, 105, 110, 115)])), margin=1.0)
-    known = Known(release.network, release.familiarity)
     odd = np.random.default_rng(1).normal(40, 400, (128, 128)).astype(np.float32)
     volume = _series(_disc(103), _disc(108), np.where(_disc(100) > 0, odd, -1000).astype(np.float32))
-    assessment = Tfkt(release.network, IDENTITY, "cpu", judge=known).assess(volume, lambda share: None)
+    assessment = Tfkt(release.network, IDENTITY, "cpu", familiarity=release.familiarity).assess(
+        volume, lambda share: None
+    )
     assert list(assessment.unscored_slices) == [2]
     assert "as unlike the training pictures as" in assessment.unscored_slices[2]
 

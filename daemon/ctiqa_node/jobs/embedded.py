@@ -70,9 +70,18 @@ def finish(job: Job) -> None:
     job.state, job.finished_at, job.progress, job.error = JobState.DONE, now(), 1.0, None
 
 
-def give_back(session: Session, job: Job, error: str, max_attempts: int, *, fatal: bool = False) -> None:
+def give_back(
+    session: Session,
+    job: Job,
+    error: str,
+    max_attempts: int,
+    *,
+    fatal: bool = False,
+    wait: timedelta | None = None,
+) -> None:
     """A try failed, or was interrupted: try again later, or after `max_attempts` tries give the series up.
 
+    `wait` is for how long after the first try; after later ones it is as many times as long. None: RETRY_WAIT.
     `fatal`: it cost the worker its life, and so may the object that it was making; that one is not made again.
     """
     for unmade in session.scalars(select(UnmadeOutput).where(*_same_revision(job), UnmadeOutput.reason.is_(None))):
@@ -86,7 +95,7 @@ def give_back(session: Session, job: Job, error: str, max_attempts: int, *, fata
         give_up(session, job, f"{error} ({job.attempts} tries)")
     else:
         job.state, job.worker, job.error = JobState.TODO, None, error
-        job.not_before = now() + RETRY_WAIT * job.attempts
+        job.not_before = now() + (RETRY_WAIT if wait is None else wait) * job.attempts
         apply_event(session, job.series, SeriesEvent.INTERRUPTED, error)
 
 

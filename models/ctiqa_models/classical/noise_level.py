@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d, maximum_filter, minimum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter1d
 
 from ctiqa_models.api import Assessment, FloatArray, HuVolume, Measurement, ModelIdentity, Progress, ReasonCode, Status
+from ctiqa_models.filters import box_mean, highest, lowest
 
 _KERNEL_MM = 6.0
 _LEAST_KERNEL_PIXELS = 5
@@ -77,12 +78,12 @@ def _kernel_pixels(spacing_mm: float) -> int:
 def _histogram(hu: FloatArray, size: tuple[int, int]) -> _Counts:
     """Count the local standard deviations in one slice's soft tissue; under 0.25 HU (synthetic fills) they drop out."""
     values = np.maximum(hu, _PADDING_HU).astype(np.float64)
-    mean = uniform_filter(values, size)
+    mean = box_mean(values, size)
     samples = size[0] * size[1]
-    variance = (uniform_filter(values * values, size) - mean * mean) * samples / (samples - 1)
+    variance = (box_mean(values * values, size) - mean * mean) * samples / (samples - 1)
     tissue = (mean >= _SOFT_TISSUE_HU[0]) & (mean <= _SOFT_TISSUE_HU[1])
-    tissue &= minimum_filter(values, size) >= _NO_OTHER_TISSUE_HU[0]
-    tissue &= maximum_filter(values, size) <= _NO_OTHER_TISSUE_HU[1]
+    tissue &= lowest(values, size) >= _NO_OTHER_TISSUE_HU[0]
+    tissue &= highest(values, size) <= _NO_OTHER_TISSUE_HU[1]
     deviations = np.sqrt(np.maximum(variance[tissue], 0.0))
     counts: _Counts = np.histogram(deviations, _BIN_EDGES_HU)[0].astype(np.float64)
     return counts

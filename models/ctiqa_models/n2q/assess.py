@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from ctiqa_models.api import (
     Assessment,
@@ -19,20 +20,22 @@ from ctiqa_models.api import (
     QualityMaps,
     Status,
 )
-from ctiqa_models.device import device_of
+from ctiqa_models.compiled import compile_network
+from ctiqa_models.device import device_of, slices_at_once
 from ctiqa_models.familiarity import Familiarity
-from ctiqa_models.n2q.body import Anatomy, find_anatomy, measure
+from ctiqa_models.looks import Gates
+from ctiqa_models.memory import Batch
+from ctiqa_models.n2q.body import BoolArray
 from ctiqa_models.n2q.domain import Objection
 from ctiqa_models.n2q.network import DOSE_CLASSES
 from ctiqa_models.n2q.predict import Seen, predict
 from ctiqa_models.n2q.preprocess import SIZE, to_matrix
 from ctiqa_models.n2q.release import read_release
 from ctiqa_models.n2q.variants import MapNetwork
-from ctiqa_models.plausible import LEAST_SHARE, Gate, finite_hu, odd_shape, why_not
-from ctiqa_models.trunk.gate import TrunkGate, load_trunk
+from ctiqa_models.plausible import LEAST_SHARE, finite_hu, odd_shape, why_not
+from ctiqa_models.trunk.gate import load_trunk
 from ctiqa_models.weights import WeightsFile
 
-_CHUNK = 8
 _TURNED_SLICES = 8
 _TURNS: tuple[tuple[int, ...], ...] = ((0,), (1,), (0, 1))
 """Axes of a slice [y, x] that are flipped, to see how much the quality hangs on how the patient lies."""
@@ -52,27 +55,37 @@ class _Findings:
     turned: frozenset[int]
     """Indices of the slices that are also looked at flipped."""
     quality: dict[int, float] = field(default_factory=dict)
-    doses: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    deviations: list[float] = field(default_factory=list)
+    doses: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
+    deviations: dict[int, float] = field(default_factory=dict)
     """Of the quality of the turned slices over their flips."""
     objections: dict[int, Objection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """A network in evaluation mode, the gate before it, and how its results are called."""
+    """A network in evaluation mode, the gates before it, and how its results are called."""
 
     network: MapNetwork
     channels: int
-    gate: Gate
+    gates: Gates
     identity: ModelIdentity
     verdict: str
     """What is said of the slices when most of them were left out."""
     has_dose_classes: bool = True
     familiarity: Familiarity | None = None
     """What the network's features are compared with; None when nobody knows what it was trained on."""
-    trunk: TrunkGate | None = None
-    """What tells a chest or abdomen from anything else, where the network knows nothing else."""
+
+
+class _Looking(nn.Module):
+    """A network by its `look`, to be compiled."""
+
+    def __init__(self, network: MapNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Map, dose logits and features."""
+        return self.network.look(images)
 
 
 class MapAssessor:
@@ -84,12 +97,15 @@ class MapAssessor:
     first; paints `NAME_map`, 256×256, where slices that were left out stay 0.
 
     Slices to which a gate objects, or whose features are unfamiliar, are left out; when fewer than half remain the
-    volume is not scored. `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that torch knows.
+    volume is not scored. `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that torch knows;
+    `batch` as in `catalog.assessors`.
     """
 
-    def __init__(self, equipment: Equipment, device: str = "auto") -> None:
+    def __init__(self, equipment: Equipment, device: str = "auto", batch: int | None = None) -> None:
         self._device = device_of(device)
-        self._network = equipment.network.to(self._device)
+        shape = (equipment.channels, SIZE, SIZE)
+        self._network = compile_network(_Looking(equipment.network), shape, self._device)
+        self._batch = Batch(slices_at_once(self._device, batch))
         self._equipment = equipment
         self._identity = equipment.identity
 
@@ -106,45 +122,35 @@ class MapAssessor:
             return self._not_scored(odd)
         turned = frozenset(np.linspace(0, count - 1, min(count, _TURNED_SLICES)).round().astype(int).tolist())
         findings = _Findings(np.zeros((count, SIZE, SIZE), dtype=np.uint8), turned)
-        for start in range(0, count, _CHUNK):
-            self._assess_chunk(volume, start, findings)
-            progress(min(start + _CHUNK, count) / count)
+        self._batch.over(count, lambda start, size: self._assess_some(volume, start, size, findings), progress)
         if len(findings.quality) < max(1, LEAST_SHARE * count):
             return self._not_scored(why_not(findings.objections.values(), count, self._equipment.verdict))
         return self._scored(findings)
 
-    def _assess_chunk(self, volume: HuVolume, start: int, findings: _Findings) -> None:
-        """Judge the slices from `start` on, and send those in the domain through the network."""
-        hu = to_matrix(finite_hu(volume, start, _CHUNK))
-        field_of_view_mm = volume.spacing_mm[1] * volume.hu.shape[1]
-        accepted: dict[int, Anatomy] = {}
-        for offset, one in enumerate(hu.numpy()):
-            anatomy = find_anatomy(one)
-            objection = self._equipment.gate.objection(measure(one, anatomy, field_of_view_mm))
-            if objection is None and self._equipment.trunk is not None:
-                objection = self._equipment.trunk.objection(one, anatomy, field_of_view_mm)
-            if objection:
-                findings.objections[start + offset] = objection
-            else:
-                accepted[offset] = anatomy
+    def _assess_some(self, volume: HuVolume, start: int, size: int, findings: _Findings) -> None:
+        """Judge `size` slices from `start` on, and send those in the domain through the network."""
+        hu = to_matrix(finite_hu(volume, start, size))
+        looks, objections = self._equipment.gates.look(volume, start, hu.numpy())
+        findings.objections |= {start + offset: one for offset, one in enumerate(objections) if one is not None}
+        accepted = [offset for offset, one in enumerate(objections) if one is None]
         if not accepted:
             return
         places = [start + offset for offset in accepted]
-        self._judge(hu[list(accepted)].to(self._device), places, list(accepted.values()), findings)
+        self._judge(hu[accepted].to(self._device), places, [looks[offset].tissue for offset in accepted], findings)
 
-    def _judge(self, hu: torch.Tensor, places: list[int], anatomies: list[Anatomy], findings: _Findings) -> None:
+    def _judge(self, hu: torch.Tensor, places: list[int], tissues: list[BoolArray], findings: _Findings) -> None:
         """Send slices [z, 256, 256] through the network; `places` are their indices in the volume."""
         seen = predict(self._network, hu, self._equipment.channels)
         quality, doses = seen.quality.cpu().numpy(), seen.doses.cpu().numpy()
-        for row, (place, anatomy, stranger) in enumerate(zip(places, anatomies, self._strangers(seen), strict=True)):
+        for row, (place, tissue, stranger) in enumerate(zip(places, tissues, self._strangers(seen), strict=True)):
             if stranger:
                 findings.objections[place] = stranger
                 continue
-            findings.doses.append(doses[row])
+            findings.doses[place] = doses[row]
             findings.maps[place] = np.rint(quality[row] * 255)
-            findings.quality[place] = float(quality[row][anatomy.tissue].mean())
+            findings.quality[place] = float(quality[row][tissue].mean())
             if place in findings.turned:
-                findings.deviations.append(self._deviation(hu[row], anatomy, findings.quality[place]))
+                findings.deviations[place] = self._deviation(hu[row], tissue, findings.quality[place])
 
     def _strangers(self, seen: Seen) -> list[Objection | None]:
         """For each slice, why the network does not know its like; None when it does."""
@@ -153,13 +159,13 @@ class MapAssessor:
             return [None] * len(seen.features)
         return [known.objection(distance) for distance in known.distance(seen.features.cpu()).tolist()]
 
-    def _deviation(self, hu: torch.Tensor, anatomy: Anatomy, upright: float) -> float:
+    def _deviation(self, hu: torch.Tensor, tissue: BoolArray, upright: float) -> float:
         """Standard deviation of a slice's quality over its flips; the method knows no up or down, the network may."""
         flips = torch.stack([hu.flip(axes) for axes in _TURNS])
         quality = predict(self._network, flips, self._equipment.channels).quality.cpu().numpy()
         values = [upright]
         for axes, painted in zip(_TURNS, quality, strict=True):
-            values.append(float(np.flip(painted, axes)[anatomy.tissue].mean()))
+            values.append(float(np.flip(painted, axes)[tissue].mean()))
         return float(np.std(values))
 
     def _scored(self, findings: _Findings) -> Assessment:
@@ -170,9 +176,9 @@ class MapAssessor:
             Measurement(f"{name}_quality_spread", float(values.std()), "1"),
         )
         if findings.deviations:
-            series += (Measurement(f"{name}_uncertainty", float(np.mean(findings.deviations)), "1"),)
+            series += (Measurement(f"{name}_uncertainty", float(np.mean(list(findings.deviations.values()))), "1"),)
         slices = tuple(Measurement(f"{name}_quality", value, "1", index) for index, value in findings.quality.items())
-        doses = np.mean(findings.doses, axis=0)
+        doses = np.mean(list(findings.doses.values()), axis=0)
         return Assessment(
             identity=self._identity,
             status=Status.SCORED,
@@ -189,7 +195,7 @@ class MapAssessor:
 class N2q(MapAssessor):
     """Noise2Quality with the weights that ship (or others that `train` wrote). Raises WeightsError."""
 
-    def __init__(self, file: WeightsFile, device: str = "auto") -> None:
+    def __init__(self, file: WeightsFile, device: str = "auto", batch: int | None = None) -> None:
         release = read_release(file)
         identity = ModelIdentity(
             name="n2q",
@@ -201,13 +207,12 @@ class N2q(MapAssessor):
         equipment = Equipment(
             network=release.network,
             channels=release.recipe.row.channels,
-            gate=release.domain,
+            gates=Gates(release.domain, load_trunk()),
             identity=identity,
             verdict=_VERDICT,
             familiarity=release.familiarity,
-            trunk=load_trunk(),
         )
-        super().__init__(equipment, device)
+        super().__init__(equipment, device, batch)
 
 
 def _dose_classes(name: str, probabilities: npt.NDArray[np.float32]) -> Iterator[Classification]:

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ctiqa_models.filters import box_mean
 from ctiqa_models.voi import ABDOMEN
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
 _BODY_HU = -400.0
-_SMOOTHING = 5
+_SMOOTHING = (5, 5)
 _QUIETEST = 20
 
 
@@ -46,7 +47,7 @@ def find_anatomy(hu: FloatArray) -> Anatomy:
     Lung, gas and bone saturate in the abdomen window, where any two pictures agree (SSIM 1): counting them would make a
     chest look better than an abdomen of the same dose. So the quality number is a mean over `tissue` alone.
     """
-    smooth = ndimage.uniform_filter(hu, _SMOOTHING)
+    smooth = box_mean(hu, _SMOOTHING)
     labels, count = ndimage.label(smooth > _BODY_HU)
     if count == 0:
         empty = np.zeros(hu.shape, dtype=np.bool_)
@@ -74,7 +75,7 @@ def quietest_deviation(hu: FloatArray, anatomy: Anatomy) -> float:
 
 def _local_deviation(hu: FloatArray) -> FloatArray:
     """Standard deviation over 5×5 pixels around each pixel of a slice [y, x], in HU."""
-    mean = ndimage.uniform_filter(hu, _SMOOTHING)
-    variance = ndimage.uniform_filter(hu * hu, _SMOOTHING) - mean * mean
+    mean = box_mean(hu, _SMOOTHING)
+    variance = box_mean(hu * hu, _SMOOTHING) - mean * mean
     deviation: FloatArray = np.sqrt(np.maximum(variance, 0.0), dtype=np.float32)
     return deviation

@@ -57,6 +57,6 @@ def familiarity_of(network: MapNetwork, bases: Bases, channels: int) -> Familiar
         pictures = [at_dose(bases, index, *shown).picture for shown in _SHOWN]
         if bool(bases.real[index]):
             pictures.append(bases.original[index].float())
-        features.append(predict(network, torch.stack(pictures).to(device), channels).features.cpu())
+        features.append(predict(network.look, torch.stack(pictures).to(device), channels).features.cpu())
         groups += [patient] * len(pictures)
     return Familiarity.fit(torch.cat(features), groups, margin=_MARGIN)

@@ -121,7 +121,7 @@ def _measure(network: MapNetwork, channels: int, series: Iterable[tuple[str, lis
     device = next(network.parameters()).device
     for patient, pairs in series:
         batch = collate(pairs)
-        seen = predict(network, batch.hu.to(device), channels)
+        seen = predict(network.look, batch.hu.to(device), channels)
         quality, found = seen.quality.cpu(), seen.doses.argmax(dim=1).tolist()
         for row, dose in enumerate(_DOSES):
             yield _compare(patient, dose, int(found[row]), quality[row], batch, row)

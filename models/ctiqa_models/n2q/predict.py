@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from ctiqa_models.compiled import Network
 from ctiqa_models.n2q.network import quality_from_map
 from ctiqa_models.n2q.preprocess import network_input
-from ctiqa_models.n2q.variants import MapNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Seen:
 
 
 @torch.inference_mode()
-def predict(network: MapNetwork, hu: torch.Tensor, channels: int) -> Seen:
-    """What a network in evaluation mode sees in slices [z, 256, 256] in HU, on the network's device."""
-    painted, logits, features = network.look(network_input(hu, channels))
+def predict(look: Network, hu: torch.Tensor, channels: int) -> Seen:
+    """What a network in evaluation mode, by its `look`, sees in slices [z, 256, 256] in HU on the network's device."""
+    painted, logits, features = look(network_input(hu, channels))
     return Seen(quality_from_map(painted)[:, 0], logits.softmax(dim=1), features)

@@ -16,6 +16,7 @@ from ctiqa_models import weights
 from ctiqa_models.api import ModelIdentity
 from ctiqa_models.checkpoints import build_with
 from ctiqa_models.installed import require
+from ctiqa_models.looks import Gates
 from ctiqa_models.n2q.assess import Equipment, MapAssessor
 from ctiqa_models.n2q.network import DOSE_CLASSES, N2qNetwork
 from ctiqa_models.plausible import PlainGate
@@ -35,7 +36,7 @@ _DEPTH = 5
 _WIDEST = 256
 
 
-def load_n2q(folder: Path | None, device: str) -> MapAssessor:
+def load_n2q(folder: Path | None, device: str, batch: int | None = None) -> MapAssessor:
     """The assessor with the weights that are installed in `folder`; WeightsError when there are none that fit."""
     installed, file = require(folder, MODEL, NONE_INSTALLED)
     network = build_with(_public_shape, weights.load(file).tensors, "the public N2Q notebook, as imported")
@@ -46,8 +47,8 @@ def load_n2q(folder: Path | None, device: str) -> MapAssessor:
         trained_on=installed.provenance.trained_on,
         weights_sha256=installed.sha256,
     )
-    equipment = Equipment(network, 1, PlainGate(), identity, "cannot be judged", has_dose_classes=False)
-    return MapAssessor(equipment, device)
+    equipment = Equipment(network, 1, Gates(PlainGate()), identity, "cannot be judged", has_dose_classes=False)
+    return MapAssessor(equipment, device, batch)
 
 
 def build(tensors: Mapping[str, torch.Tensor]) -> N2qNetwork:

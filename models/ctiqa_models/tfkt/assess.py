@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from torch import nn
 
 from ctiqa_models.api import (
     Assessment,
-    FloatArray,
     HuVolume,
     Measurement,
     ModelIdentity,
@@ -19,56 +17,45 @@ from ctiqa_models.api import (
     ReasonCode,
     Status,
 )
-from ctiqa_models.device import device_of
+from ctiqa_models.compiled import compile_network
+from ctiqa_models.device import device_of, slices_at_once
 from ctiqa_models.familiarity import Familiarity
-from ctiqa_models.n2q.body import find_anatomy, measure
+from ctiqa_models.looks import Gates
+from ctiqa_models.memory import Batch
 from ctiqa_models.n2q.domain import Objection
 from ctiqa_models.n2q.preprocess import to_matrix
-from ctiqa_models.plausible import LEAST_SHARE, Gate, PlainGate, finite_hu, odd_shape, why_not
+from ctiqa_models.plausible import LEAST_SHARE, PlainGate, finite_hu, odd_shape, why_not
 from ctiqa_models.tfkt.network import TfktNetwork
-from ctiqa_models.tfkt.preprocess import network_input
-from ctiqa_models.trunk.gate import TrunkGate
+from ctiqa_models.tfkt.preprocess import SIZE, network_input
 
 LOWEST, HIGHEST = 0.0, 4.0
-_CHUNK = 4
 _LOOKED_AT_AGAIN = 8
 _VERDICT = "cannot be judged"
 
 
-class Judge(Protocol):
-    """Scores pictures, and says how far from the training pictures they are."""
-
-    def judge(self, images: torch.Tensor) -> list[tuple[float, Objection | None]]:
-        """For images [z, 1, 512, 512] as `preprocess.network_input` makes them: a score and an objection, if any."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class _Scores(nn.Module):
     """A network whose training nobody here knows: it scores whatever it is shown."""
 
-    network: nn.Module
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
 
-    def judge(self, images: torch.Tensor) -> list[tuple[float, Objection | None]]:
-        """Scores without objections."""
-        return [(float(score), None) for score in self.network(images)]
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        """Scores [z]."""
+        return (self.network(images),)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A network and what its features of the training pictures were like."""
+class _ScoresAndFeatures(nn.Module):
+    """A network whose features of the training pictures are known."""
 
-    network: TfktNetwork
-    familiarity: Familiarity
+    def __init__(self, network: TfktNetwork) -> None:
+        super().__init__()
+        self.network = network
 
-    def judge(self, images: torch.Tensor) -> list[tuple[float, Objection | None]]:
-        """Scores, with an objection to pictures that are too unlike the training's."""
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores [z] and features [z, n]."""
         features = self.network.features(images)
-        scores, distances = self.network.judge(features), self.familiarity.distance(features)
-        return [
-            (float(score), self.familiarity.objection(float(distance)))
-            for score, distance in zip(scores, distances, strict=True)
-        ]
+        return self.network.judge(features), features
 
 
 @dataclass(slots=True)
@@ -77,7 +64,7 @@ class _Findings:
 
     scores: dict[int, float] = field(default_factory=dict)
     objections: dict[int, Objection] = field(default_factory=dict)
-    deviations: list[float] = field(default_factory=list)
+    deviations: dict[int, float] = field(default_factory=dict)
 
 
 class Tfkt:
@@ -89,9 +76,10 @@ class Tfkt:
     `tfkt_uncertainty`, by how much (standard deviation) a score changes when the slice is flipped or turned, which
     changes no quality: the mean over up to eight slices. With another `identity` its name stands in place of `tfkt`.
 
-    Slices to which the gate, the trunk gate (None: there is none) or the judge object are left out; when fewer than
-    half remain the volume is not scored, nor when its slices have fewer rows than `smallest_side`. `device` is "auto"
-    (a GPU when there is one), "cpu", "cuda" or any other that torch knows.
+    Slices to which the gates object, or whose features are unfamiliar (`familiarity`; `network` is a TfktNetwork then),
+    are left out; when fewer than half remain the volume is not scored, nor when its slices have fewer rows than
+    `smallest_side`. `device` is "auto" (a GPU when there is one), "cpu", "cuda" or any other that torch knows;
+    `batch` as in `catalog.assessors`.
     """
 
     def __init__(
@@ -99,18 +87,18 @@ class Tfkt:
         network: nn.Module,
         identity: ModelIdentity,
         device: str = "auto",
-        gate: Gate | None = None,
-        judge: Judge | None = None,
-        trunk: TrunkGate | None = None,
+        gates: Gates | None = None,
+        familiarity: Familiarity | None = None,
         smallest_side: int = 1,
+        batch: int | None = None,
     ) -> None:
         self._device = device_of(device)
-        network.eval().to(self._device)
-        self._judge: Judge = Unknown(network) if judge is None else judge
+        self._network = compile_network(_judging(network, familiarity), (1, SIZE, SIZE), self._device)
         self._identity = identity
-        self._gate: Gate = PlainGate() if gate is None else gate
-        self._trunk = trunk
+        self._gates = Gates(PlainGate()) if gates is None else gates
+        self._familiarity = familiarity
         self._smallest_side = smallest_side
+        self._batch = Batch(slices_at_once(self._device, batch))
 
     @property
     def identity(self) -> ModelIdentity:
@@ -125,9 +113,7 @@ class Tfkt:
             return self._not_scored(odd)
         findings = _Findings()
         again = set(np.linspace(0, count - 1, min(count, _LOOKED_AT_AGAIN)).round().astype(int).tolist())
-        for start in range(0, count, _CHUNK):
-            self._assess_chunk(volume, start, again, findings)
-            progress(min(start + _CHUNK, count) / count)
+        self._batch.over(count, lambda start, size: self._assess_some(volume, start, size, again, findings), progress)
         if len(findings.scores) < max(1, LEAST_SHARE * count):
             return self._not_scored(why_not(findings.objections.values(), count, _VERDICT))
         return self._scored(findings)
@@ -140,17 +126,12 @@ class Tfkt:
         why = f"the slices have {rows}×{columns} pixels; with fewer than {self._smallest_side} rows they look smoothed"
         return Objection("rows", why, ReasonCode.SMALL_MATRIX)
 
-    def _assess_chunk(self, volume: HuVolume, start: int, again: set[int], findings: _Findings) -> None:
-        """Look for a body in the slices from `start` on, and send those with one through the network."""
-        hu = finite_hu(volume, start, _CHUNK)
-        field_of_view_mm = volume.spacing_mm[1] * volume.hu.shape[1]
-        accepted: list[int] = []
-        for offset, small in enumerate(to_matrix(hu).numpy()):
-            objection = self._objection(small, field_of_view_mm)
-            if objection:
-                findings.objections[start + offset] = objection
-            else:
-                accepted.append(offset)
+    def _assess_some(self, volume: HuVolume, start: int, size: int, again: set[int], findings: _Findings) -> None:
+        """Look for a body in `size` slices from `start` on, and send those with one through the network."""
+        hu = finite_hu(volume, start, size)
+        _, objections = self._gates.look(volume, start, to_matrix(hu).numpy())
+        findings.objections |= {start + offset: one for offset, one in enumerate(objections) if one is not None}
+        accepted = [offset for offset, one in enumerate(objections) if one is None]
         if not accepted:
             return
         images = network_input(hu[accepted].to(self._device))
@@ -164,19 +145,18 @@ class Tfkt:
             else:
                 findings.scores[index] = float(np.clip(score, LOWEST, HIGHEST))
                 if index in again:
-                    findings.deviations.append(self._deviation(image, score))
+                    findings.deviations[index] = self._deviation(image, score)
 
-    def _objection(self, small: FloatArray, field_of_view_mm: float) -> Objection | None:
-        """Why a slice [256, 256] in HU is not shown to the network at all; None when it is."""
-        anatomy = find_anatomy(small)
-        objection = self._gate.objection(measure(small, anatomy, field_of_view_mm))
-        if objection is None and self._trunk is not None:
-            objection = self._trunk.objection(small, anatomy, field_of_view_mm)
-        return objection
-
-    @torch.inference_mode()
     def _judged(self, images: torch.Tensor) -> list[tuple[float, Objection | None]]:
-        return self._judge.judge(images)
+        """Of images [z, 1, 512, 512] a score, and why the network does not know their like, if so."""
+        scores, *features = self._network(images)
+        if self._familiarity is None:
+            return [(float(score), None) for score in scores]
+        distances = self._familiarity.distance(features[0].float().cpu())
+        return [
+            (float(score), self._familiarity.objection(float(distance)))
+            for score, distance in zip(scores, distances, strict=True)
+        ]
 
     def _deviation(self, image: torch.Tensor, score: float) -> float:
         """Standard deviation of the scores of a slice [1, 512, 512] as it is, flipped both ways, and turned."""
@@ -194,7 +174,7 @@ class Tfkt:
             f"{name}_median": np.median(values),
         }
         if findings.deviations:
-            series[f"{name}_uncertainty"] = np.mean(findings.deviations)
+            series[f"{name}_uncertainty"] = np.mean(list(findings.deviations.values()))
         return Assessment(
             identity=self._identity,
             status=Status.SCORED,
@@ -207,3 +187,10 @@ class Tfkt:
 
     def _not_scored(self, objection: Objection) -> Assessment:
         return Assessment.not_scored(self._identity, objection.code, objection.sentence)
+
+
+def _judging(network: nn.Module, familiarity: Familiarity | None) -> nn.Module:
+    if familiarity is None:
+        return _Scores(network)
+    assert isinstance(network, TfktNetwork)
+    return _ScoresAndFeatures(network)

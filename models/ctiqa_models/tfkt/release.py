@@ -11,10 +11,12 @@ from ctiqa_models.api import ModelIdentity
 from ctiqa_models.checkpoints import load_into
 from ctiqa_models.familiarity import Familiarity
 from ctiqa_models.installed import require
+from ctiqa_models.looks import Gates
 from ctiqa_models.n2q.domain import Domain
+from ctiqa_models.plausible import PlainGate
 from ctiqa_models.simulation.labels import QuantileMap
 from ctiqa_models.tfkt import public
-from ctiqa_models.tfkt.assess import Known, Tfkt
+from ctiqa_models.tfkt.assess import Tfkt
 from ctiqa_models.tfkt.network import TfktNetwork
 from ctiqa_models.tfkt.recipe import Recipe, recipe_of
 from ctiqa_models.trunk.gate import load_trunk
@@ -96,16 +98,16 @@ def read_release(file: weights.WeightsFile) -> Release:
         ) from error
 
 
-def shipped_tfkt(file: weights.WeightsFile, device: str) -> Tfkt:
+def shipped_tfkt(file: weights.WeightsFile, device: str, batch: int | None = None) -> Tfkt:
     """The assessor with weights that were trained here; WeightsError when the file cannot be used."""
     release = read_release(file)
     identity = ModelIdentity(SHIPPED, release.recipe.version, _SUMMARY, release.trained_on, file.sha256)
-    known = Known(release.network, release.familiarity)
+    gates = Gates(release.ranges or PlainGate(), load_trunk())
     smallest_side = round(_SMALLEST_SHARE * release.recipe.picture_size)
-    return Tfkt(release.network, identity, device, release.ranges, known, load_trunk(), smallest_side)
+    return Tfkt(release.network, identity, device, gates, release.familiarity, smallest_side, batch)
 
 
-def imported_tfkt(folder: Path | None, device: str) -> Tfkt:
+def imported_tfkt(folder: Path | None, device: str, batch: int | None = None) -> Tfkt:
     """The assessor with the weights that are installed in `folder`; WeightsError when there are none that fit."""
     installed, file = require(folder, IMPORTED, NONE_INSTALLED)
     identity = ModelIdentity(
@@ -120,4 +122,4 @@ def imported_tfkt(folder: Path | None, device: str) -> Tfkt:
         raise weights.WeightsError(
             f"The installed TFKT weights are of an architecture {architecture!r}, not known here."
         )
-    return Tfkt(public.build(weights.load(file).tensors), identity, device)
+    return Tfkt(public.build(weights.load(file).tensors), identity, device, batch=batch)
