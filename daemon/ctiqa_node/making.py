@@ -79,12 +79,15 @@ def uid_of(report: Report, kind: OutputKind) -> str:
 def make_output(report: Report, kind: OutputKind, progress: Progress) -> MadeOutput | NotMade | None:
     """Make one object; None where there is nothing to show. `progress` gets the share done, every few seconds.
 
-    Whatever goes wrong is logged, and told in the answer.
+    Whatever goes wrong is logged, and told in the answer; but the structured report, without which a series has failed,
+    is tried later when memory does not suffice: raises MemoryError.
     """
     try:
         dataset = MAKERS[kind](report, progress)
         return None if dataset is None else MadeOutput(kind, dataset, _encode(dataset))
     except Exception as error:  # whatever one object does to its maker, the others and the values must get through
+        if isinstance(error, MemoryError) and kind is OutputKind.STRUCTURED_REPORT:
+            raise
         log.exception("object cannot be made", kind=kind, sop_instance=uid_of(report, kind))
         return NotMade(kind, f"{type(error).__name__}: {error}")
 

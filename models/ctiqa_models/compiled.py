@@ -6,15 +6,17 @@ equal), bfloat16 (twice the speed, but scores and distances move). See docs/perf
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import openvino
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import nn
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel
 
 Answer = tuple[torch.Tensor, ...]
 Network = Callable[[torch.Tensor], Answer]
@@ -39,20 +41,30 @@ def compile_network(network: nn.Module, shape: tuple[int, int, int], device: tor
     return _Compiled(_compile(traced, shape))
 
 
-def _compile(traced: torch.jit.ScriptModule, shape: tuple[int, int, int]) -> openvino.CompiledModel:
-    # Not openvino.convert_model: it reports every use to its maker over the Internet.
+def _compile(traced: torch.jit.ScriptModule, shape: tuple[int, int, int]) -> CompiledModel:
+    _call_nobody()
+    from openvino import Core, PartialShape
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
     frontend = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(traced)
     read = frontend.load(decoder)  # both names are held until the end: what reads the graph does not own them
     model = frontend.convert(read)
-    model.reshape({model.input(0): openvino.PartialShape([-1, *shape])})
+    model.reshape({model.input(0): PartialShape([-1, *shape])})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    return openvino.Core().compile_model(model, "CPU", settings)
+    return Core().compile_model(model, "CPU", settings)
+
+
+def _call_nobody() -> None:
+    """OpenVINO tells Google Analytics when it is imported, unless what does so is missing. Here it is."""
+    missing: None = None
+    sys.modules.setdefault("openvino_telemetry", missing)  # type: ignore[arg-type]  # None makes an import fail
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    model: openvino.CompiledModel
+    model: CompiledModel
 
     def __call__(self, images: torch.Tensor) -> Answer:
         answer = self.model(images.contiguous().numpy(), share_inputs=True)

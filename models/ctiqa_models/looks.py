@@ -57,7 +57,10 @@ class Gates:
                 known = volume.looks[start + offset] = _look(small[offset], field_of_view_mm, self.trunk)
             return known
 
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        threads = torch.get_num_threads()
+        if threads == 1:
+            return [look(offset) for offset in range(len(small))]
+        with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(look, range(len(small))))
 
 

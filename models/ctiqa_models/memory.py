@@ -9,8 +9,16 @@ from ctiqa_models.api import Progress
 
 # torch is imported where it is needed: who only wants to catch OutOfMemory need not wait for it.
 
-_SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc", "could not create a memory")
-"""What torch's CPU allocator, CUDA, oneDNN and OpenVINO say in a RuntimeError of no class of its own."""
+_SIGNS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "could not create a memory",
+    "Insufficient memory",
+    "can't start new thread",
+)
+"""What CUDA, torch's CPU allocator, OpenVINO, oneDNN, OpenCV and Python say in errors of no class of their own."""
 
 
 class OutOfMemory(MemoryError):
@@ -19,12 +27,12 @@ class OutOfMemory(MemoryError):
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn whatever torch, NumPy and OpenVINO raise when memory runs out into OutOfMemory; else let errors pass."""
+    """Turn whatever the libraries raise when memory runs out into OutOfMemory; let other errors pass."""
     try:
         yield
     except MemoryError as error:
         raise OutOfMemory(str(error)) from error
-    except RuntimeError as error:
+    except Exception as error:
         if not any(sign in str(error) for sign in _SIGNS):
             raise
         raise OutOfMemory(str(error)) from error
