@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.lines import Line2D
@@ -92,9 +92,7 @@ class Canvas:
 
     def width_of(self, text: str, pixels: float, weight: Weight) -> float:
         """The width of a line of text in pixels."""
-        return float(
-            self._agg.get_renderer().get_text_width_height_descent(text, font(pixels, weight), ismath=False)[0]
-        )
+        return _width(text, pixels, weight)
 
     def fitting(self, text: str, sizes: tuple[int, ...], weight: Weight, width: float) -> int:
         """The first of some sizes at which a line of text fits into a width; the last where none does."""
@@ -141,6 +139,18 @@ class Canvas:
         """The finished page as RGB, uint8 [1024, 1024, 3]."""
         self._agg.draw()
         return np.ascontiguousarray(np.asarray(self._agg.buffer_rgba(), dtype=np.uint8)[..., :3])
+
+
+@lru_cache(maxsize=4096)
+def _width(text: str, pixels: float, weight: Weight) -> float:
+    """A line's width in pixels; kept, as pages ask for the same words again, and measuring was half of their time."""
+    width: float = _renderer().get_text_width_height_descent(text, font(pixels, weight), ismath=False)[0]
+    return float(width)
+
+
+@cache
+def _renderer() -> RendererAgg:
+    return RendererAgg(1, 1, _DPI)
 
 
 def _font_file(weight: Weight) -> Path:
