@@ -2,6 +2,8 @@
 # make test               lint and tests; CI runs this, and then test-viewer
 # make test-viewer        whether results appear in OHIF, in a browser; the pictures are kept in build/viewer
 # make fuzz [INPUTS=2000] [SEED=…]   inputs that no honest peer sends, against the receiver
+# make bench [ONLY=database,loading]   the benchmarks: a table each, and build/bench/NAME.json
+# make bench-docs         takes those files over into docs/performance.md
 PYTHON ?= python3
 VENV := .venv
 PEERS := dcmtk dicom3tools orthanc orthanc-dicomweb systemd
@@ -11,7 +13,7 @@ VIEWER_PROGRAMS := storescu dsr2html Orthanc chromium /usr/share/orthanc/plugins
     /usr/share/orthanc/plugins/libOrthancWebViewer.so
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: demo test test-viewer fuzz lint peers viewer-peers clean
+.PHONY: demo test test-viewer fuzz bench bench-docs lint peers viewer-peers clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python demo/demo.py $(if $(CT),--ct "$(CT)")
@@ -25,6 +27,12 @@ test-viewer: viewer-peers $(VENV)/installed-viewer
 
 fuzz: $(VENV)/installed-dev
 	PYTHONPATH=tests $(VENV)/bin/python tests/fuzz.py $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
+
+bench: $(VENV)/installed-dev
+	$(VENV)/bin/python benchmarks/run.py $(ONLY)
+
+bench-docs: $(VENV)/installed-dev
+	$(VENV)/bin/python benchmarks/write_page.py
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
