@@ -46,7 +46,10 @@ class Gates:
     def look(self, volume: HuVolume, start: int, small: FloatArray) -> tuple[list[Look], list[Objection | None]]:
         """Look at the slices [z, 256, 256] in HU (`to_matrix`) from index `start` on, and object to some."""
         looks = self._looks(volume, start, small)
-        return looks, [self.plain.objection(one.features) or one.objection for one in looks]
+        return looks, [self._objection(one) for one in looks]
+
+    def _objection(self, look: Look) -> Objection | None:
+        return self.plain.objection(look.features) or (look.objection if self.trunk is not None else None)
 
     def _looks(self, volume: HuVolume, start: int, small: Sequence[FloatArray] | FloatArray) -> list[Look]:
         field_of_view_mm = volume.spacing_mm[1] * volume.hu.shape[1]

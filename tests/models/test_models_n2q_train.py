@@ -19,6 +19,7 @@ from ctiqa_models.data.sources import Sources
 from ctiqa_models.data.split import is_held_out
 from ctiqa_models.evaluation.figures import Figure
 from ctiqa_models.evaluation.table import Table
+from ctiqa_models.looks import Gates
 from ctiqa_models.n2q import evaluate, train
 from ctiqa_models.n2q.assess import Equipment, MapAssessor, N2q
 from ctiqa_models.n2q.batches import (
@@ -287,7 +288,7 @@ def test_a_training_writes_a_file_that_the_assessor_takes(
     assert (trained.path.parent / "recipe.yaml").exists()
     # These bodies are bare ellipses, which the trunk gate refuses: what the network says of them needs a plainer gate.
     release = read_release(trained)
-    assessor = MapAssessor(Equipment(release.network, 2, PlainGate(), n2q.identity, "are odd"), "cpu")
+    assessor = MapAssessor(Equipment(release.network, 2, Gates(PlainGate()), n2q.identity, "are odd"), "cpu")
     volume = HuVolume(np.stack([one.hu for one in known[:2]]).astype(np.float32), (3.0, 1.5, 1.5))
     assert n2q.assess(volume, lambda share: None).status is Status.NOT_SCORED
     assessment = assessor.assess(volume, lambda share: None)
