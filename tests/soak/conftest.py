@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
+from soak_report import Report
+
+from ctiqa_node import __version__
 
 MOST_KILLS = 100
+_REPORT = pytest.StashKey[Report]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,3 +43,28 @@ def kills(pytestconfig: pytest.Config) -> int:
 def seed(pytestconfig: pytest.Config) -> int:
     """The first seed."""
     return int(pytestconfig.option.seed)
+
+
+@pytest.fixture(scope="session")
+def soak_report(pytestconfig: pytest.Config) -> Report:
+    """Where each soak puts down what it counted."""
+    about = {
+        "version": __version__, "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "cores": os.cpu_count(),
+        "python": platform.python_version(), "kills": pytestconfig.option.kills, "seed": pytestconfig.option.seed,
+    }  # fmt: skip
+    report = pytestconfig.stash[_REPORT] = Report(about)
+    return report
+
+
+@pytest.fixture
+def report_seconds() -> Callable[[], float]:
+    """The seconds since the test began."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    report = config.stash.get(_REPORT, None)
+    if report is not None and report.rows:
+        terminalreporter.section("soak")
+        terminalreporter.write(report.text())
