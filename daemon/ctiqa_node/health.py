@@ -94,6 +94,8 @@ class NodeStatus(BaseModel):
     """Of how many series' present revisions an object of each kind could not be made."""
     disk_free_mib: int
     disk_min_free_mib: int
+    disk_watermark_mib: int
+    """With less free space new associations are rejected."""
     last_results: list[SeriesResult]
     last_reconciliation: LastReconciliation | None = None
 
@@ -142,6 +144,7 @@ def _never_started(config: Config) -> NodeStatus:
         not_made={},
         disk_free_mib=_free_mib(config),
         disk_min_free_mib=config.spool.min_free_mib,
+        disk_watermark_mib=config.spool.watermark_mib,
         last_results=[],
     )
 
@@ -160,7 +163,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         *_node_complaints(node, running=running),
         *([] if config.peers else ["no peer is configured, so nobody may send; name them under peers, or peers: any"]),
         *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
-        *(_disk_complaints(free, config)),
+        *(_disk_complaints(free, config, node if running else None)),
         *(destination_complaints(destinations)),
         *(_failure_complaints(session)),
         *(reconciliation_complaints(reconciled)),
@@ -193,6 +196,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         not_made=_not_made(session),
         disk_free_mib=free,
         disk_min_free_mib=config.spool.min_free_mib,
+        disk_watermark_mib=config.spool.watermark_mib,
         last_results=latest_results(session, 5),
         last_reconciliation=reconciled,
     )
@@ -231,9 +235,13 @@ def _node_complaints(node: Heartbeat | None, *, running: bool) -> list[str]:
     return []
 
 
-def _disk_complaints(free_mib: int, config: Config) -> list[str]:
+def _disk_complaints(free_mib: int, config: Config, node: Heartbeat | None) -> list[str]:
     if free_mib < config.spool.min_free_mib:
         return [f"only {free_mib} MiB free: instances are refused with 0xA700 (spool.min_free_mib)"]
+    congestion = node.detail.get("congestion") if node is not None else None
+    if congestion or free_mib < config.spool.watermark_mib:
+        why = congestion or f"spool.refuse_associations_below_mib is {config.spool.watermark_mib}"
+        return [f"only {free_mib} MiB free, new associations are rejected for now: {why}"]
     return []
 
 

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from ctiqa_node.errors import RetryLater
+from ctiqa_node.logs import get_logger
 
+log = get_logger(__name__)
 _SHARDS = [f"{number:02x}" for number in range(256)]
 
 
@@ -106,6 +108,32 @@ class Spool:
         """How many files a crash left without a row."""
         aside = self.root / "unclaimed"
         return sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0
+
+
+class Watermark:
+    """Whether there is so little room that nobody may begin to send; once so, until there is an eighth more again.
+
+    Whoever sends already goes on, as long as `Spool.require_room` lets instances in. Thread-safe.
+    """
+
+    def __init__(self, spool: Spool, below_mib: int) -> None:
+        self._spool = spool
+        self._below = below_mib << 20
+        self._reached = False
+        self.sentence = f"too little room in the spool (spool.refuse_associations_below_mib is {below_mib})"
+
+    def congestion(self) -> str | None:
+        """Why nobody may begin to send now, or None."""
+        try:
+            free = self._spool.free_bytes()
+        except OSError as error:
+            return f"the spool cannot be looked at: {error.strerror}"
+        before, self._reached = self._reached, free < (self._below * 9 // 8 if self._reached else self._below)
+        if self._reached and not before:
+            log.error("new associations are rejected", free_mib=free >> 20, below_mib=self._below >> 20)
+        elif before and not self._reached:
+            log.info("new associations are taken again", free_mib=free >> 20)
+        return self.sentence if self._reached else None
 
 
 def make_folder_durably(folder: Path) -> None:

@@ -8,10 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
+from typing import Self, cast
 
 from pydicom import dcmread
 from pynetdicom import evt
+from pynetdicom.dimse_primitives import C_STORE
 from sqlalchemy import select
 
 from ctiqa_node.db.session import Database
@@ -32,10 +35,17 @@ class CountingArchive(Archive):
         self._digests: dict[str, set[str]] = {}
         self._counting = threading.Lock()
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
     def _store(self, event: evt.Event) -> int:
-        uid = str(event.request.AffectedSOPInstanceUID)
+        request = cast(C_STORE, event.request)
+        uid = str(request.AffectedSOPInstanceUID)
         with self._counting:
-            self._digests.setdefault(uid, set()).add(hashlib.sha256(event.request.DataSet.getvalue()).hexdigest())
+            self._digests.setdefault(uid, set()).add(
+                hashlib.sha256(cast(BytesIO, request.DataSet).getvalue()).hexdigest()
+            )
         time.sleep(self._pause)
         return super()._store(event)
 

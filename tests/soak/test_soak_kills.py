@@ -33,7 +33,8 @@ FAST = {"assessors": ["noise_level"]}
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each seed: so many that all kills have a place."""
-    left, seeds = metafunc.config.option.kills, []
+    left = metafunc.config.option.kills
+    seeds: list[tuple[int, int]] = []
     while left > 0:
         seeds.append((metafunc.config.option.seed + len(seeds), min(KILLS_EACH, left)))
         left -= KILLS_EACH
