@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import datetime, timedelta
 from enum import IntEnum
+from pathlib import Path
 
 from pydantic import BaseModel
 from sqlalchemy import func, select
@@ -12,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config
 from ctiqa_node.db.columns import now
-from ctiqa_node.db.session import Database
+from ctiqa_node.db.session import Database, disk_trouble
 from ctiqa_node.db.states import AssociationOutcome, JobState, OutputState, SeriesState
 from ctiqa_node.db.tables import Association, Heartbeat, Job, Output, Series, UnmadeOutput
 from ctiqa_node.destination_health import DestinationStatus, destination_complaints, destination_status
@@ -236,6 +238,9 @@ def _node_complaints(node: Heartbeat | None, *, running: bool) -> list[str]:
 
 
 def _disk_complaints(free_mib: int, config: Config, node: Heartbeat | None) -> list[str]:
+    folder = config.node.state_dir
+    if (trouble := _write_trouble(folder)) is not None:
+        return [f"{folder} cannot be written ({trouble}): instances are refused with 0xA700 until it can"]
     if free_mib < config.spool.min_free_mib:
         return [f"only {free_mib} MiB free: instances are refused with 0xA700 (spool.min_free_mib)"]
     congestion = node.detail.get("congestion") if node is not None else None
@@ -243,6 +248,15 @@ def _disk_complaints(free_mib: int, config: Config, node: Heartbeat | None) -> l
         why = congestion or f"spool.refuse_associations_below_mib is {config.spool.watermark_mib}"
         return [f"only {free_mib} MiB free, new associations are rejected for now: {why}"]
     return []
+
+
+def _write_trouble(folder: Path) -> str | None:
+    """Why the disk takes no file; whether this user may write there is not the question."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))  # it never gets a name
+    except OSError as error:
+        return disk_trouble(error)
+    return None
 
 
 def _failure_complaints(session: Session) -> list[str]:

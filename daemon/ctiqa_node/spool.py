@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ctiqa_node.errors import RetryLater
 from ctiqa_node.logs import get_logger
+from ctiqa_node.state import sync_folder
 
 log = get_logger(__name__)
 _SHARDS = [f"{number:02x}" for number in range(256)]
@@ -88,13 +89,16 @@ class Spool:
         """After a crash: remove half-written files, move those without a row to `unclaimed/`; returns how many."""
         for leftover in self._incoming.iterdir():
             leftover.unlink()
+        aside = self.root / "unclaimed"
         count = 0
         for relative in self.objects():
             if relative not in claimed:
-                aside = self.root / "unclaimed"
-                aside.mkdir(mode=0o700, exist_ok=True)
+                if not count:
+                    make_folder_durably(aside)
                 self.path(relative).rename(aside / Path(relative).name)
                 count += 1
+        if count:
+            sync_folder(aside)  # before any of the folders that they came from: after a restore they are promised
         return count
 
     def objects(self) -> Iterator[str]:
@@ -174,12 +178,3 @@ def _write_synced(path: Path, content: bytes) -> None:
         while view:
             view = view[file.write(view) :]
         os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on disk: files that came, and files that went."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
