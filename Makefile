@@ -1,5 +1,6 @@
 # make demo [CT=folder]   a CT series in, its quality report in an archive
-# make test               lint and tests; CI runs this, and then test-viewer
+# make test               lint and tests; CI runs this, then a shorter soak and test-viewer
+# make soak [KILLS=100] [SEED=…]     kills, power cuts, full disks: nothing lost, nothing doubled; the report is kept in build/soak
 # make test-viewer        whether results appear in OHIF, in a browser; the pictures are kept in build/viewer
 # make fuzz [INPUTS=2000] [SEED=…]   inputs that no honest peer sends, against the receiver
 # make bench [ONLY=database,loading]   the benchmarks: a table each, and build/bench/NAME.json
@@ -13,13 +14,16 @@ VIEWER_PROGRAMS := storescu dsr2html Orthanc chromium /usr/share/orthanc/plugins
     /usr/share/orthanc/plugins/libOrthancWebViewer.so
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: demo test test-viewer fuzz bench bench-docs lint peers viewer-peers clean
+.PHONY: demo test soak test-viewer fuzz bench bench-docs lint peers viewer-peers clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python demo/demo.py $(if $(CT),--ct "$(CT)")
 
 test: peers lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses=2 --dist=loadfile --durations=15 $(PYTEST)
+
+soak: peers $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/soak $(if $(KILLS),--kills=$(KILLS)) $(if $(SEED),--seed=$(SEED)) $(PYTEST)
 
 test-viewer: viewer-peers $(VENV)/installed-viewer
 	$(VENV)/bin/python tests/viewer/install_ohif.py build/viewer/ohif

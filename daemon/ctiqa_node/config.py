@@ -60,6 +60,14 @@ class SpoolSection(_Section):
     """Where received instances lie, and how much room must stay free."""
 
     min_free_mib: Annotated[int, Field(ge=0)] = 512
+    refuse_associations_below_mib: Annotated[int, Field(ge=0)] | None = None
+    """None: twice min_free_mib."""
+
+    @property
+    def watermark_mib(self) -> int:
+        """With less free space nobody may begin to send."""
+        below = self.refuse_associations_below_mib
+        return 2 * self.min_free_mib if below is None else below
 
 
 class SeriesSection(_Section):

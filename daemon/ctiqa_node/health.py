@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import datetime, timedelta
 from enum import IntEnum
+from pathlib import Path
 
 from pydantic import BaseModel
 from sqlalchemy import func, select
@@ -12,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Config
 from ctiqa_node.db.columns import now
-from ctiqa_node.db.session import Database
+from ctiqa_node.db.session import Database, disk_trouble
 from ctiqa_node.db.states import AssociationOutcome, JobState, OutputState, SeriesState
 from ctiqa_node.db.tables import Association, Heartbeat, Job, Output, Series, UnmadeOutput
 from ctiqa_node.destination_health import DestinationStatus, destination_complaints, destination_status
@@ -94,6 +96,8 @@ class NodeStatus(BaseModel):
     """Of how many series' present revisions an object of each kind could not be made."""
     disk_free_mib: int
     disk_min_free_mib: int
+    disk_watermark_mib: int
+    """With less free space new associations are rejected."""
     last_results: list[SeriesResult]
     last_reconciliation: LastReconciliation | None = None
 
@@ -142,6 +146,7 @@ def _never_started(config: Config) -> NodeStatus:
         not_made={},
         disk_free_mib=_free_mib(config),
         disk_min_free_mib=config.spool.min_free_mib,
+        disk_watermark_mib=config.spool.watermark_mib,
         last_results=[],
     )
 
@@ -160,7 +165,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         *_node_complaints(node, running=running),
         *([] if config.peers else ["no peer is configured, so nobody may send; name them under peers, or peers: any"]),
         *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
-        *(_disk_complaints(free, config)),
+        *(_disk_complaints(free, config, node if running else None)),
         *(destination_complaints(destinations)),
         *(_failure_complaints(session)),
         *(reconciliation_complaints(reconciled)),
@@ -193,6 +198,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         not_made=_not_made(session),
         disk_free_mib=free,
         disk_min_free_mib=config.spool.min_free_mib,
+        disk_watermark_mib=config.spool.watermark_mib,
         last_results=latest_results(session, 5),
         last_reconciliation=reconciled,
     )
@@ -231,10 +237,26 @@ def _node_complaints(node: Heartbeat | None, *, running: bool) -> list[str]:
     return []
 
 
-def _disk_complaints(free_mib: int, config: Config) -> list[str]:
+def _disk_complaints(free_mib: int, config: Config, node: Heartbeat | None) -> list[str]:
+    folder = config.node.state_dir
+    if (trouble := _write_trouble(folder)) is not None:
+        return [f"{folder} cannot be written ({trouble}): instances are refused with 0xA700 until it can"]
     if free_mib < config.spool.min_free_mib:
         return [f"only {free_mib} MiB free: instances are refused with 0xA700 (spool.min_free_mib)"]
+    congestion = node.detail.get("congestion") if node is not None else None
+    if congestion or free_mib < config.spool.watermark_mib:
+        why = congestion or f"spool.refuse_associations_below_mib is {config.spool.watermark_mib}"
+        return [f"only {free_mib} MiB free, new associations are rejected for now: {why}"]
     return []
+
+
+def _write_trouble(folder: Path) -> str | None:
+    """Why the disk takes no file; whether this user may write there is not the question."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600))  # it never gets a name
+    except OSError as error:
+        return disk_trouble(error)
+    return None
 
 
 def _failure_complaints(session: Session) -> list[str]:

@@ -33,7 +33,7 @@ from ctiqa_node.ledger.rounds import BACKUP_SECONDS, LOOK_SECONDS, Rounds
 from ctiqa_node.logs import get_logger
 from ctiqa_node.retention import Retention
 from ctiqa_node.scheduler import Scheduler, notify_systemd
-from ctiqa_node.spool import Spool
+from ctiqa_node.spool import Spool, Watermark
 from ctiqa_node.state import NodeLock, StateFolder
 from ctiqa_node.supervisor import Supervisor
 
@@ -106,7 +106,10 @@ class Node:
         building.callback(scheduler.stop)
         rounds = Rounds(config, self._database)
         building.callback(rounds.stop)
-        self._scp = scp = StorageScp(config.node, config.peers, self._database, ingest, config.tls)
+        self._watermark = Watermark(spool, config.spool.watermark_mib)
+        self._scp = scp = StorageScp(
+            config.node, config.peers, self._database, ingest, config.tls, self._watermark.congestion
+        )
         scp.start()
         building.callback(scp.stop)
         self.port = scp.port
@@ -155,6 +158,7 @@ class Node:
             "port": self.port,
             "version": __version__,
             "rejected": self._scp.rejections.summary(),
+            "congestion": self._watermark.congestion(),
         }
         with self._database.write() as session:
             session.merge(

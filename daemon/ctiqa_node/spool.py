@@ -10,7 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from ctiqa_node.errors import RetryLater
+from ctiqa_node.logs import get_logger
+from ctiqa_node.state import sync_folder
 
+log = get_logger(__name__)
 _SHARDS = [f"{number:02x}" for number in range(256)]
 
 
@@ -86,13 +89,16 @@ class Spool:
         """After a crash: remove half-written files, move those without a row to `unclaimed/`; returns how many."""
         for leftover in self._incoming.iterdir():
             leftover.unlink()
+        aside = self.root / "unclaimed"
         count = 0
         for relative in self.objects():
             if relative not in claimed:
-                aside = self.root / "unclaimed"
-                aside.mkdir(mode=0o700, exist_ok=True)
+                if not count:
+                    make_folder_durably(aside)
                 self.path(relative).rename(aside / Path(relative).name)
                 count += 1
+        if count:
+            sync_folder(aside)  # before any of the folders that they came from: after a restore they are promised
         return count
 
     def objects(self) -> Iterator[str]:
@@ -106,6 +112,32 @@ class Spool:
         """How many files a crash left without a row."""
         aside = self.root / "unclaimed"
         return sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0
+
+
+class Watermark:
+    """Whether there is so little room that nobody may begin to send; once so, until there is an eighth more again.
+
+    Whoever sends already goes on, as long as `Spool.require_room` lets instances in. Thread-safe.
+    """
+
+    def __init__(self, spool: Spool, below_mib: int) -> None:
+        self._spool = spool
+        self._below = below_mib << 20
+        self._reached = False
+        self.sentence = f"too little room in the spool (spool.refuse_associations_below_mib is {below_mib})"
+
+    def congestion(self) -> str | None:
+        """Why nobody may begin to send now, or None."""
+        try:
+            free = self._spool.free_bytes()
+        except OSError as error:
+            return f"the spool cannot be looked at: {error.strerror}"
+        before, self._reached = self._reached, free < (self._below * 9 // 8 if self._reached else self._below)
+        if self._reached and not before:
+            log.error("new associations are rejected", free_mib=free >> 20, below_mib=self._below >> 20)
+        elif before and not self._reached:
+            log.info("new associations are taken again", free_mib=free >> 20)
+        return self.sentence if self._reached else None
 
 
 def make_folder_durably(folder: Path) -> None:
@@ -146,12 +178,3 @@ def _write_synced(path: Path, content: bytes) -> None:
         while view:
             view = view[file.write(view) :]
         os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on disk: files that came, and files that went."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

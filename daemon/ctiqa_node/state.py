@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +53,7 @@ class StateFolder:
         return self.root / "node.lock"
 
     def create(self) -> None:
-        """Make the folders; only their owner may look in.
+        """Make the folders, so that a power cut leaves them; only their owner may look in.
 
         Raises:
             StateError: they cannot be made.
@@ -63,10 +64,14 @@ class StateFolder:
                 self.root.chmod(0o700)
             for folder in (self.spool, self.outputs, self.models):
                 folder.mkdir(exist_ok=True, mode=0o700)
+            sync_folder(self.root)
         except OSError as error:
             raise StateError(
                 f"The state folder {self.root} cannot be made: {error.strerror}. Set node.state_dir to one that can."
             ) from error
+        for folder in self.root.parents:
+            with suppress(OSError):  # those above may not be ours to open, and then somebody else made them
+                sync_folder(folder)
 
     def is_locked(self) -> bool:
         """Whether a node is running on this folder."""
@@ -78,6 +83,15 @@ class StateFolder:
             except BlockingIOError:
                 return True
         return False
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk: files that came, and files that went."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class NodeLock:

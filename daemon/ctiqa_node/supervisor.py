@@ -12,6 +12,7 @@ from ctiqa_node.config import Config
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import Heartbeat
+from ctiqa_node.health import NODE_PROCESS
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.logs import get_logger
 from ctiqa_node.worker import PROCESS
@@ -86,13 +87,14 @@ class Supervisor:
 
     def _is_stalled(self) -> bool:
         with self._database.read() as session:
-            pulse = session.get(Heartbeat, PROCESS)
+            pulse, own = session.get(Heartbeat, PROCESS), session.get(Heartbeat, NODE_PROCESS)
         limit = self._config.worker.stall_seconds
         if pulse is None or self._process is None or pulse.pid != self._process.pid:
             return time.monotonic() - self._started > limit
-        silent = (now() - pulse.at).total_seconds() > limit
+        # Counted up to our own last sign of life: when none can be written, the disk is to blame and not the worker.
+        silent = ((now() if own is None else own.at) - pulse.at).total_seconds() > limit
         idle = "job" not in pulse.detail
-        return silent or (not idle and time.time() - float(pulse.detail["progressed_at"]) > limit)
+        return silent or (not idle and pulse.at.timestamp() - float(pulse.detail["progressed_at"]) > limit)
 
     def stop(self) -> None:
         """End the worker; what it had in work is as if it had not begun."""

@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError
 from ctiqa_node import golden
 from ctiqa_node.config import Config
 from ctiqa_node.db.columns import now
-from ctiqa_node.db.session import Database
+from ctiqa_node.db.session import Database, disk_trouble
 from ctiqa_node.db.states import JobState
 from ctiqa_node.db.tables import Heartbeat, Job
 from ctiqa_node.errors import Rejected, RetryLater
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 PROCESS = "worker"
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 0.25
+DISK_WAIT = timedelta(seconds=10)
 GOLDEN_SECONDS, GOLDEN_RETRY_SECONDS = 86400.0, 3600.0
 MEMORY_WAIT = timedelta(minutes=1)
 """Who holds the memory may need some time; the second wait is twice as long."""
@@ -130,7 +131,12 @@ class Worker:
             if watch is not None and not watch.is_well():
                 time.sleep(POLL_SECONDS)
                 continue
-            job_id = self._claim()
+            try:
+                job_id = self._claim()
+            except OperationalError as error:
+                log.error("no job can be taken", error=str(error.orig))
+                time.sleep(HEARTBEAT_SECONDS)
+                continue
             if job_id is None:
                 time.sleep(POLL_SECONDS)
                 continue
@@ -172,8 +178,26 @@ class Worker:
             log.warning("series is tried later", job=job_id, reason=reason)
             self._end(job_id, reason, forever=False, wait=MEMORY_WAIT)
         except Exception as error:  # the top of the loop: whatever one series does to a model, the next must be served
+            if (trouble := disk_trouble(error)) is not None:
+                self._wait_for_the_disk(job_id, trouble)
+                return
             log.exception("assessment failed", job=job_id)
             self._end(job_id, f"{type(error).__name__}: {error}", forever=False)
+
+    def _wait_for_the_disk(self, job_id: int, trouble: str) -> None:
+        """No try of the series counts for a disk that cannot be written: put the job back as soon as that can be."""
+        log.error("assessment put off: the disk cannot be written", job=job_id, reason=trouble)
+        while True:
+            self._pulse.progress(0.0)  # waiting is no stalling
+            try:
+                with self._database.write() as session:
+                    job = session.get_one(Job, job_id)
+                    if job.state is JobState.DOING and job.worker == self._token:
+                        jobs.put_back_unharmed(session, job, f"the disk cannot be written: {trouble}", DISK_WAIT)
+            except OperationalError:
+                time.sleep(HEARTBEAT_SECONDS)
+            else:
+                return
 
     def _end(self, job_id: int, error: str, *, forever: bool, wait: timedelta | None = None) -> None:
         with self._database.write() as session:

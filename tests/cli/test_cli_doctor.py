@@ -169,6 +169,12 @@ def test_a_disk_below_the_watermark_is_told(examine: Callable[..., Ran], tmp_pat
     assert "0xA700" in _lines(examine(more=more), "disk", "failed")[0]
 
 
+def test_a_disk_on_which_nobody_may_begin_to_send_is_told(examine: Callable[..., Ran], tmp_path: Path) -> None:
+    spool = "spool: {min_free_mib: 1, refuse_associations_below_mib: 999999999}"
+    more = f"node: {{state_dir: {tmp_path / 'state'}, port: 0}}\n{spool}"
+    assert "new associations are rejected, transiently" in _lines(examine(more=more), "disk", "failed")[0]
+
+
 def test_what_is_written_is_synced_and_leaves_nothing_behind(examine: Callable[..., Ran], state: StateFolder) -> None:
     assert "8 MiB written and synced" in _lines(examine(), "disk")[-1]
     assert not list(state.root.glob(".doctor-*"))

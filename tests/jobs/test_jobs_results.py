@@ -149,6 +149,8 @@ def test_a_node_that_runs_and_lives_is_fine_and_tells_its_port(config: Config) -
         ("waiting delivery", "pacs: 1 waiting; no answer"),
         ("failed delivery", "pacs: 1 given up"),
         ("full disk", "MiB free: instances are refused with 0xA700"),
+        ("little room", "MiB free, new associations are rejected for now: spool.refuse_associations_below_mib is"),
+        ("little room lately", "MiB free, new associations are rejected for now: the watermark"),
     ],
 )
 def test_a_node_in_trouble_is_degraded_and_says_why(
@@ -167,6 +169,10 @@ def test_a_node_in_trouble_is_degraded_and_says_why(
             _beat(session, NODE_PROCESS, long_ago)
         elif trouble == "failed series":
             add_series(session, SeriesState.FAILED)
+        elif trouble == "little room":
+            config = config.model_copy(update={"spool": SpoolSection(refuse_associations_below_mib=1 << 40)})
+        elif trouble == "little room lately":
+            _beat(session, NODE_PROCESS, now(), congestion="the watermark")
         elif trouble == "full disk":
             config = config.model_copy(update={"spool": SpoolSection(min_free_mib=1 << 40)})
         else:

@@ -15,7 +15,7 @@ from ctiqa_node.db.tables import Association, Base, Instance, Job, Series
 from ctiqa_node.dimse.storage_scp import NO_TLS, StorageScp
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.network_settings import Peer, TlsSection
-from ctiqa_node.spool import Spool
+from ctiqa_node.spool import Spool, Watermark
 from support.rows import new_database
 
 QUIET_SECONDS = 0.4
@@ -29,6 +29,7 @@ class Reception:
         root: Path,
         *,
         min_free_bytes: int = 0,
+        watermark_mib: int = 0,
         spool: Path | None = None,
         quiet_seconds: float = QUIET_SECONDS,
         peers: Sequence[Peer] = (Peer(name="any"),),
@@ -40,7 +41,10 @@ class Reception:
         self.spool = Spool(spool or root / "spool", min_free_bytes)
         self.ingest = Ingest(self.database, self.spool, SeriesSection(quiet_seconds=quiet_seconds))
         defaults: dict[str, Any] = {"address": "127.0.0.1", "port": 0, "shutdown_seconds": 3}
-        self.scp = StorageScp(NodeSection(**{**defaults, **settings}), peers, self.database, self.ingest, tls)
+        self.watermark = Watermark(self.spool, watermark_mib)
+        self.scp = StorageScp(
+            NodeSection(**{**defaults, **settings}), peers, self.database, self.ingest, tls, self.watermark.congestion
+        )
 
     @property
     def port(self) -> int:

@@ -55,7 +55,9 @@ class RunningNode:
         }
         self.config.write_text(yaml.safe_dump(self._settings))
         self.process: subprocess.Popen[bytes] | None = None
-        self._starts = 0
+        self.variables: dict[str, str] = {}
+        """Of its environment, over those of the tests."""
+        self._ready_before = 0
 
     def __enter__(self) -> RunningNode:
         self.start()
@@ -63,17 +65,29 @@ class RunningNode:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        self._starts += 1
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
         with (self._folder / "node.log").open("ab") as log:
+            self._ready_before = len(self._said_ready())
             self.process = subprocess.Popen(
-                [*_COMMAND, "--config", str(self.config), "serve"], stderr=log, env=environment()
+                [*_COMMAND, "--config", str(self.config), "serve"], stderr=log, env={**environment(), **self.variables}
             )
+
+    def wait_until_ready(self) -> None:
+        """Wait until it listens."""
         eventually(self._listens, START_SECONDS)
 
     def _listens(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"the node ended at once: {self.log()[-2000:]}"
-        return len(self._said_ready()) == self._starts
+        return self.is_ready()
+
+    def is_ready(self) -> bool:
+        """Whether it has said that it listens since it was last started."""
+        return len(self._said_ready()) > self._ready_before
 
     def _said_ready(self) -> list[dict[str, Any]]:
         lines = self.log().splitlines(keepends=True)

@@ -74,7 +74,9 @@ def _facts(found: NodeStatus) -> RenderableType:
         ("Results", _outputs(found)),
         (
             "Disk",
-            found.disk_free_mib and f"{found.disk_free_mib} MiB free, {found.disk_min_free_mib} MiB are kept free",
+            found.disk_free_mib
+            and f"{found.disk_free_mib} MiB free, {found.disk_min_free_mib} MiB are kept free, associations are taken "
+            f"from {found.disk_watermark_mib} MiB on",
         ),
         ("Books", _books(found)),
         ("State folder", found.state_dir),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_TIMEOUT_MS = 30_000
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_DATABASE_ERRORS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 
 
 def open_engine(path: Path) -> Engine:
@@ -27,6 +31,7 @@ def open_engine(path: Path) -> Engine:
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _forget_connections_of_a_bad_disk)
     return engine
 
 
@@ -45,6 +50,22 @@ def _configure(connection: DBAPIConnection, record: Any) -> None:
 
 def _begin(connection: Any) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
+
+
+def _forget_connections_of_a_bad_disk(context: ExceptionContext) -> None:
+    # Opened while the disk was read-only a connection stays so for ever: the pool must not hand it out again.
+    if disk_trouble(context.original_exception):
+        context.is_disconnect = True
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """What is wrong with the disk, if that is why a database or a file could not be written; not the work's fault."""
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return error.strerror
+    driver = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(driver, sqlite3.Error) and getattr(driver, "sqlite_errorcode", 0) & 0xFF in _DATABASE_ERRORS:
+        return str(driver)
+    return None
 
 
 class Database:

@@ -20,6 +20,14 @@ TEMPORARY_CONGESTION = (2, 3, 1)
 LOCAL_LIMIT_EXCEEDED = (2, 3, 2)
 
 
+Congestion = Callable[[], str | None]
+"""Why no association can be taken just now, always in the same words; None: one can."""
+
+
+def never_congested() -> None:
+    """Nothing stands in the way of an association."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks for an association: the address of the connection, and the AE titles of the request."""
@@ -99,9 +107,14 @@ class Gate:
     """Decides on requests for associations. Thread-safe."""
 
     def __init__(
-        self, settings: NodeSection, peers: Sequence[Peer], clock: Callable[[], float] = time.monotonic
+        self,
+        settings: NodeSection,
+        peers: Sequence[Peer],
+        clock: Callable[[], float] = time.monotonic,
+        congestion: Congestion = never_congested,
     ) -> None:
         self._settings = settings
+        self._congestion = congestion
         self._peers = [Admission(peer, clock) for peer in peers]
         self._open: WeakSet[Any] = WeakSet()
         self._lock = threading.Lock()
@@ -126,6 +139,9 @@ class Gate:
                 return Refusal(
                     CALLED_NOT_RECOGNISED, f"called AE title not recognised (ours is {self._settings.ae_title})"
                 )
+            congested = self._congestion()
+            if congested is not None:
+                return Refusal(TEMPORARY_CONGESTION, congested)
             refusal = found.enter(association)
             if refusal is not None:
                 return refusal

@@ -18,7 +18,7 @@ from ctiqa_node.config import NodeSection
 from ctiqa_node.db.session import Database
 from ctiqa_node.dicom import ReceivedInstance
 from ctiqa_node.dimse import contexts
-from ctiqa_node.dimse.access import Gate
+from ctiqa_node.dimse.access import Congestion, Gate, never_congested
 from ctiqa_node.dimse.associations import AssociationRecord, calling
 from ctiqa_node.dimse.server import NodeServer
 from ctiqa_node.dimse.tls import server_context
@@ -53,9 +53,10 @@ class StorageScp:
         database: Database,
         ingest: Ingest,
         tls: TlsSection = NO_TLS,
+        congestion: Congestion = never_congested,
     ) -> None:
         self._settings = settings
-        self._associations = AssociationRecord(Gate(settings, peers), database)
+        self._associations = AssociationRecord(Gate(settings, peers, congestion=congestion), database)
         self.rejections = self._associations.rejections
         """Who was turned away."""
         self._stopping = threading.Event()

@@ -107,13 +107,18 @@ def disk(config: Config) -> Iterator[Finding]:
     if not root.exists():
         yield note(area, f"{root} is not there yet; the node makes it")
         root = next(folder for folder in root.parents if folder.exists())
-    free, least = shutil.disk_usage(root).free >> 20, config.spool.min_free_mib
+    free, least, watermark = shutil.disk_usage(root).free >> 20, config.spool.min_free_mib, config.spool.watermark_mib
     if free < least:
         yield failed(
             area, f"{free} MiB free in {root}: instances are refused with 0xA700", f"make room for {least} MiB and more"
         )
-    elif free < 2 * least:
-        yield note(area, f"{free} MiB free in {root}; below {least} MiB instances are refused", "make room soon")
+    elif free < watermark:
+        yield failed(
+            area, f"{free} MiB free in {root}: new associations are rejected, transiently",
+            f"make room for {watermark} MiB and more (spool.refuse_associations_below_mib)",
+        )  # fmt: skip
+    elif free < 2 * watermark:
+        yield note(area, f"{free} MiB free in {root}; below {watermark} MiB nobody may begin to send", "make room soon")
     else:
         yield fine(area, f"{free} MiB free in {root}; {least} MiB are kept free")
     if root == config.node.state_dir:

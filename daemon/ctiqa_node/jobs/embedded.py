@@ -105,12 +105,14 @@ def give_up(session: Session, job: Job, error: str) -> None:
     apply_event(session, job.series, SeriesEvent.GAVE_UP, error)
 
 
-def put_back_unharmed(session: Session, job: Job) -> None:
-    """The node is stopping: the job is as it was, and the try does not count."""
+def put_back_unharmed(
+    session: Session, job: Job, why: str = "the node was stopped", wait: timedelta = timedelta(0)
+) -> None:
+    """The node is stopping, or the disk cannot be written: the job is as it was, and the try does not count."""
     job.attempts -= 1
-    give_back(session, job, "the node was stopped", max_attempts=job.attempts + 1)
+    give_back(session, job, why, max_attempts=job.attempts + 1)
     if job.state is JobState.TODO:
-        job.not_before = now()
+        job.not_before = now() + wait
 
 
 def supersede_waiting(session: Session, series: Series) -> None:

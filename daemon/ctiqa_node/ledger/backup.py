@@ -14,8 +14,8 @@ from ctiqa_node.db.integrity import damage
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.upgrade import current_and_head, upgrade
 from ctiqa_node.errors import RetryLater, StateError
-from ctiqa_node.spool import sync_folder
-from ctiqa_node.state import StateFolder
+from ctiqa_node.spool import make_folder_durably
+from ctiqa_node.state import StateFolder, sync_folder
 
 CHECK_AT_START_SECONDS = 20.0
 """A large database is looked through for no longer than this before the node starts; its backups are as a whole."""
@@ -27,7 +27,7 @@ def make_backup(folder: StateFolder, keep: int, min_free_bytes: int) -> Path:
     Raises:
         RetryLater: no room, or the copy cannot be made; nothing is left behind.
     """
-    folder.backups.mkdir(mode=0o700, exist_ok=True)
+    make_folder_durably(folder.backups)
     target = folder.backups / f"ctiqa-{now():%Y%m%d-%H%M%S}.sqlite"
     temporary = target.with_suffix(".part")
     size = folder.database.stat().st_size

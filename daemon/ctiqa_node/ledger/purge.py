@@ -22,8 +22,7 @@ from ctiqa_node.db.tables import Base, Instance, Job, Output, Series
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.ledger.backup import copies_of
 from ctiqa_node.ledger.removal import carry_out, doom
-from ctiqa_node.spool import sync_folder
-from ctiqa_node.state import StateFolder
+from ctiqa_node.state import StateFolder, sync_folder
 
 SAMPLE = 100
 """Of so many instances the UIDs are searched for afterwards: all went in the same statement."""

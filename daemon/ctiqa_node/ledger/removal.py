@@ -17,7 +17,7 @@ from ctiqa_node.db.books import FileRemoval
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.logs import get_logger
-from ctiqa_node.spool import sync_folder
+from ctiqa_node.state import sync_folder
 
 log = get_logger(__name__)
 
