@@ -53,6 +53,7 @@ class NodeSection(_Section):
     dimse_timeout_seconds: Seconds = 30
     network_timeout_seconds: Seconds = 30
     max_pdu_bytes: Annotated[int, Field(ge=4096, le=2**27)] = 262144
+    max_dataset_mib: Annotated[int, Field(ge=1, le=65536)] = 4096
     shutdown_seconds: Annotated[float, Field(gt=0, le=25)] = 15
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from ctiqa_models.checkpoint_claims import require_modest_file, require_modest_tensors
 from ctiqa_models.weights import WeightsError
 
 Tensors = dict[str, torch.Tensor]
@@ -19,6 +21,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _SHOWN = 3
+_NOT_READ = (
+    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, MemoryError,
+    ArithmeticError, AssertionError, struct.error,
+)  # fmt: skip
+"""What torch raises for files that are not what they should be."""
 
 
 def read_checkpoint(path: Path) -> Tensors:
@@ -27,6 +34,7 @@ def read_checkpoint(path: Path) -> Tensors:
     A state dict may lie under `state_dict`, `model_state_dict` or `model`, beside whatever else a training keeps; the
     `module.` that DataParallel puts into names is dropped. Raises WeightsError for anything else.
     """
+    require_modest_file(path)
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -37,6 +45,7 @@ def read_checkpoint(path: Path) -> Tensors:
     odd = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
     if odd:
         raise WeightsError(f"{path} is not a state dict: {_some(odd)} is not a tensor.")
+    require_modest_tensors(path, content.values())
     return {_plain(str(name)): tensor.detach() for name, tensor in content.items()}
 
 
@@ -77,7 +86,7 @@ def load_into(
 def _pickled(path: Path) -> object:
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except _NOT_READ as error:
         raise WeightsError(
             f"{path} is not read: it is no PyTorch file, or it holds more than numbers, and reading that would run "
             "code from the file. Save the weights alone with torch.save(model.state_dict(), FILE)."

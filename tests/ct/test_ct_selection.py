@@ -179,3 +179,11 @@ def test_weird_values_never_raise(values: dict[str, tuple[str | None, bytes]], c
     assert summary.frames >= 1
     assert summary.orientation is None or len(summary.orientation) == 6
     choose([summary], 1)
+
+
+def test_a_number_of_frames_that_no_database_can_hold_counts_as_missing() -> None:
+    for value, frames in (("99999999999999999999", 1), ("2147483648", 1), ("2147483647", 2147483647), ("6", 6)):
+        dataset = Dataset()
+        tag = Tag("NumberOfFrames")
+        dataset[tag] = RawDataElement(tag, "IS", len(value), value.encode(), 0, False, True)
+        assert summarise(dataset, is_own_result=False).frames == frames

@@ -29,6 +29,8 @@ UNREADABLE = (
 )
 """What pydicom and its plug-ins raise for bytes that are not what they should be (OSError is not among them)."""
 
+_INTEGER_END = 1 << 31
+
 
 class UnreadableFileError(ValueError):
     """A file that can't be read as a CT image at all; the message says why, to stand inside a sentence."""
@@ -81,9 +83,9 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 
 
 def integer(dataset: Dataset, keyword: str) -> int | None:
-    """One whole number, else None."""
+    """One whole number of those that an Integer String may hold (PS3.5 6.2), else None."""
     value = number(dataset, keyword)
-    return int(value) if value is not None and value.is_integer() else None
+    return int(value) if value is not None and value.is_integer() and abs(value) < _INTEGER_END else None
 
 
 def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:

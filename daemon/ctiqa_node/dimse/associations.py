@@ -40,6 +40,8 @@ class _Known:
     refused: int = 0
     ended: bool = False
     detail: str = "aborted by this node"
+    ended_by_us: str | None = None
+    """Why, where it was not pynetdicom's decision."""
 
 
 class AssociationRecord:
@@ -79,6 +81,16 @@ class AssociationRecord:
         silent = self.rejections.note(address, "", reason)
         if silent is not None:
             log.warning("connection turned away", address=address, reason=reason, not_logged_before=silent)
+
+    def too_much(self, association: PeerAssociation, reason: str) -> None:
+        """The peer sends more than is taken; its association is being ended."""
+        self._known(association).ended_by_us = f"ended by this node: {reason}"
+        silent = self.rejections.note(_address(association), calling(association), reason)
+        if silent is not None:
+            log.warning(
+                "association ended", calling=calling(association), address=_address(association), reason=reason,
+                not_logged_before=silent,
+            )  # fmt: skip
 
     def count_refused(self, association: PeerAssociation) -> None:
         """One more instance was refused."""
@@ -154,7 +166,8 @@ class AssociationRecord:
             self._known(event.assoc).detail = "the connection was lost" if lost else "the peer broke the protocol"
 
     def _aborted(self, event: evt.Event) -> None:
-        self._finish(event.assoc, AssociationOutcome.ABORTED, self._known(event.assoc).detail)
+        known = self._known(event.assoc)
+        self._finish(event.assoc, AssociationOutcome.ABORTED, known.ended_by_us or known.detail)
 
     def ended(self, association: PeerAssociation) -> None:
         """The thread of an association ends; if nothing has told how, the peer broke the protocol."""

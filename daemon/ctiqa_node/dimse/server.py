@@ -19,6 +19,7 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
 
 from ctiqa_node.config import NodeSection
+from ctiqa_node.dimse.gathering import BoundedProvider, TooMuch
 from ctiqa_node.dimse.tls import HANDSHAKE_RECORD, handshake_trouble
 from ctiqa_node.logs import get_logger
 
@@ -130,6 +131,8 @@ class _Handler(RequestHandler):
         """Start the association on a socket of ours."""
         association = self._create_association()
         ticket = self.server.tickets[self.request]
+        most = self.server.settings.max_dataset_mib << 20
+        association.dimse = BoundedProvider(association, most, self.server.too_much)
         association.dul.socket = PatientSocket(association, ticket, self.server.settings)
         association.dul.event_queue.get_nowait()  # its socket and ours told of the connection; it may be told of once
         ticket.association = association
@@ -171,6 +174,7 @@ class NodeServer(AssociationServer):
         settings: NodeSection,
         tls: ssl.SSLContext | None,
         turned_away: TurnedAway,
+        too_much: TooMuch,
         ended: Callable[[Association], None],
         **kwargs: Any,
     ) -> None:
@@ -178,6 +182,7 @@ class NodeServer(AssociationServer):
         self.waiting = WaitingRoom(max(32, settings.max_associations))
         self._tls = tls
         self.turned_away = turned_away
+        self.too_much = too_much
         self.ended = ended
         """Called in an association's thread as its last act."""
         self.tickets: dict[socket.socket, Ticket] = {}

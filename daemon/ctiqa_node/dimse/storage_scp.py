@@ -91,7 +91,8 @@ class StorageScp:
                 NodeServer,
                 self._ae.make_server(
                     address, evt_handlers=handlers, server_class=NodeServer, settings=self._settings, tls=context,
-                    turned_away=self._associations.turned_away, ended=self._associations.ended,
+                    turned_away=self._associations.turned_away, too_much=self._associations.too_much,
+                    ended=self._associations.ended,
                 ),
             )  # fmt: skip
         except OSError as error:
