@@ -1,4 +1,4 @@
-"""The parts of the configuration that say where results go, and how stubbornly; `config` builds its sections of them."""
+"""The parts of the configuration that say where results go, and how stubbornly they are sent."""
 
 from __future__ import annotations
 
