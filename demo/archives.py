@@ -124,6 +124,11 @@ class Orthanc:
             content: bytes = answer.read()
         return content
 
+    def delete(self, path: str) -> None:
+        """Orthanc's REST interface: DELETE."""
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, method="DELETE"), timeout=10):
+            pass
+
     def find(self, level: str, query: dict[str, str]) -> list[dict[str, Any]]:
         """Resources of a level (Study, Series, Instance) by their tags, expanded."""
         found: list[dict[str, Any]] = self.ask("/tools/find", {"Level": level, "Query": query, "Expand": True})

@@ -37,6 +37,8 @@ class Destination(_Section):
     port: Port
     calling_ae_title: AeTitle | None = None
     tls: DestinationTls | None = None
+    commitment: bool = False
+    """Whether a result counts as sent only when the destination has committed to keep it."""
     profile: ProfileName = "generic-pacs"
     objects: ObjectSwitches = ObjectSwitches()
 
@@ -60,3 +62,5 @@ class DeliverySection(_Section):
     give_up_after_days: Annotated[float, Field(gt=0, le=365)] = 7
     connection_timeout_seconds: Seconds = 10
     answer_timeout_seconds: Seconds = 30
+    commitment_wait_seconds: Seconds = 3600
+    """So long an archive that was asked to commit may take to answer; then it is asked again."""

@@ -141,7 +141,16 @@ def _destinations(found: NodeStatus) -> RenderableType | None:
     if not found.destinations:
         return None
     table = console.table(
-        "Destinations", "Name", "Sent", "Waiting", "Given up", "Refused", "Oldest", "Next try", "Last trouble"
+        "Destinations",
+        "Name",
+        "Sent",
+        "Waiting",
+        "Uncommitted",
+        "Given up",
+        "Refused",
+        "Oldest",
+        "Next try",
+        "Last trouble",
     )
     for each in found.destinations:
         console.row(
@@ -149,6 +158,7 @@ def _destinations(found: NodeStatus) -> RenderableType | None:
             each.name,
             each.sent,
             each.pending,
+            each.uncommitted or None,
             each.failed,
             each.refused,
             each.oldest_pending_at and console.age(each.oldest_pending_at),
