@@ -141,24 +141,14 @@ def _destinations(found: NodeStatus) -> RenderableType | None:
     if not found.destinations:
         return None
     table = console.table(
-        "Destinations",
-        "Name",
-        "Sent",
-        "Waiting",
-        "Uncommitted",
-        "Given up",
-        "Refused",
-        "Oldest",
-        "Next try",
-        "Last trouble",
+        "Destinations", "Name", "Sent", "Waiting", "Given up", "Refused", "Oldest", "Next try", "Last trouble"
     )
     for each in found.destinations:
         console.row(
             table,
             each.name,
             each.sent,
-            each.pending,
-            each.uncommitted or None,
+            f"{each.pending}, {each.uncommitted} for commitment" if each.uncommitted else each.pending,
             each.failed,
             each.refused,
             each.oldest_pending_at and console.age(each.oldest_pending_at),
