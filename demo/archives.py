@@ -124,6 +124,12 @@ class Orthanc:
             content: bytes = answer.read()
         return content
 
+    def upload(self, content: bytes) -> dict[str, Any]:
+        """Give it a DICOM file; what it says of the instance."""
+        with urllib.request.urlopen(self.url + "/instances", data=content, timeout=10) as answer:
+            made: dict[str, Any] = json.loads(answer.read())
+        return made
+
     def delete(self, path: str) -> None:
         """Orthanc's REST interface: DELETE."""
         with urllib.request.urlopen(urllib.request.Request(self.url + path, method="DELETE"), timeout=10):

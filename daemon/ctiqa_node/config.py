@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from ctiqa_node.destination_settings import CommitmentSection, Requester
 from ctiqa_node.destination_settings import DeliverySection as DeliverySection
 from ctiqa_node.destination_settings import Destination as Destination
 from ctiqa_node.destination_settings import ObjectSwitches as ObjectSwitches
@@ -157,6 +158,7 @@ class Config(BaseSettings):
     report: ReportSection = Field(default_factory=ReportSection)
     destinations: tuple[Destination, ...] = ()
     delivery: DeliverySection = Field(default_factory=DeliverySection)
+    commitment: CommitmentSection = Field(default_factory=CommitmentSection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
     retention: RetentionSection = Field(default_factory=RetentionSection)
     ledger: LedgerSection = Field(default_factory=LedgerSection)
@@ -180,6 +182,15 @@ class Config(BaseSettings):
         names = [destination.name for destination in self.destinations]
         if doubled := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"destinations: the name {sorted(doubled)[0]!r} is used twice")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_what_it_commits_to(self) -> Config:
+        if self.commitment.offered and self.retention.days is not None:
+            raise ValueError(
+                "commitment.offered needs retention.days: null. A sender may delete its images once we have committed "
+                f"to keep them, and we would delete them after retention.days ({self.retention.days:g})"
+            )
         return self
 
 
@@ -257,6 +268,8 @@ def _allowed(loc: tuple[int | str, ...]) -> list[str]:
     if loc[0] == "destinations":
         inner: dict[int | str, type[BaseModel]] = {"objects": ObjectSwitches, "tls": DestinationTls}
         return list(next((inner[part] for part in loc if part in inner), Destination).model_fields)
+    if loc[:2] == ("commitment", "report_to"):
+        return list((DestinationTls if "tls" in loc else Requester).model_fields)
     section = Config.model_fields[str(loc[0])].annotation
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
 

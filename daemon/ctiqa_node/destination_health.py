@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Destination
-from ctiqa_node.db.commitments import CommitmentAsk
+from ctiqa_node.db.commitments import CommitmentAsk, CommitmentRequest, RequestState
 from ctiqa_node.db.states import DeliveryState, OutputKind
 from ctiqa_node.db.tables import Delivery, Output, Series
 from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
@@ -126,6 +126,15 @@ def _refusal(destination: Destination, refused: RefusedClass, kinds: Set[OutputK
         kind=refused.kind,
         sends_instead=None if instead in kinds else instead,
     )
+
+
+def sender_complaints(session: Session) -> list[str]:
+    """Which senders wait to hear what we commit to, and could not be told yet."""
+    query = select(CommitmentRequest.calling_ae_title, CommitmentRequest.last_trouble).where(
+        CommitmentRequest.state == RequestState.OPEN, CommitmentRequest.last_trouble.is_not(None)
+    )
+    troubles = {row.calling_ae_title: row.last_trouble for row in session.execute(query.order_by(CommitmentRequest.id))}
+    return [f"{title} waits for what we commit to; {trouble}" for title, trouble in troubles.items()]
 
 
 def destination_complaints(destinations: Sequence[DestinationStatus]) -> list[str]:

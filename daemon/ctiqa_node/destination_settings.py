@@ -64,3 +64,19 @@ class DeliverySection(_Section):
     answer_timeout_seconds: Seconds = 30
     commitment_wait_seconds: Seconds = 3600
     """So long an archive that was asked to commit may take to answer; then it is asked again."""
+
+
+class Requester(_Section):
+    """A sender that asks us to commit, and where it takes our report."""
+
+    ae_title: AeTitle
+    host: Annotated[str, Field(min_length=1)]
+    port: Port
+    tls: DestinationTls | None = None
+
+
+class CommitmentSection(_Section):
+    """Whether senders may ask us whether their instances are kept."""
+
+    offered: bool = False
+    report_to: tuple[Requester, ...] = ()

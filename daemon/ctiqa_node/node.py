@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from ctiqa_node import __version__, audit, golden
 from ctiqa_node.commitment.asking import Asker
 from ctiqa_node.commitment.promises import Promises, release_unasked
+from ctiqa_node.commitment.reporting import Reporter
 from ctiqa_node.config import Config
 from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.columns import now
@@ -108,9 +109,13 @@ class Node:
             if destination.commitment
         ]
         building.callback(stop_couriers, askers, COURIER_SECONDS)
+        promises = Promises(self._database, config.delivery) if askers else None
+        reporter = Reporter(config, self._database, spool) if config.commitment.offered else None
+        if reporter is not None:
+            askers.append(reporter)
         for each in (*couriers, *askers):
             each.start()
-        commitment = CommitmentScp(Promises(self._database, config.delivery) if askers else None)
+        commitment = CommitmentScp(promises, reporter)
         ingest = Ingest(self._database, spool, config.series)
         scheduler = Scheduler()
         building.callback(scheduler.stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archives import Orthanc, free_port
@@ -11,15 +12,17 @@ from sqlalchemy import select
 
 from ctiqa_node.commitment.asking import Asker
 from ctiqa_node.commitment.promises import Promises
-from ctiqa_node.config import DeliverySection, Destination
+from ctiqa_node.commitment.reporting import Reporter
+from ctiqa_node.config import Config, DeliverySection, Destination
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, SeriesState
 from ctiqa_node.db.tables import Delivery
 from ctiqa_node.delivery import Courier
 from ctiqa_node.dimse.commitment_scp import CommitmentScp
+from ctiqa_node.spool import Spool
 from support.reception import Reception
 from support.rows import add_output, add_series
-from support.slices import KINDS, result_files
+from support.slices import KINDS, ct_files, result_files
 from support.waiting import eventually
 
 pytestmark = pytest.mark.peers
@@ -49,7 +52,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield Pair(orthanc, port)
 
 
-def committing(database: Database) -> CommitmentScp:
+def committing(database: Database, spool: Spool) -> CommitmentScp:
+    del spool
     return CommitmentScp(Promises(database, SETTINGS))
 
 
@@ -82,3 +86,33 @@ def test_orthanc_commits_what_it_keeps_and_gets_again_what_it_has_lost(pair: Pai
         eventually(lambda: states() == [DeliveryState.SENT] * 2)
         assert [each.state for each in node.series()] == [SeriesState.DELIVERED]
     assert len(pair.orthanc.find("Instance", {})) == 2
+
+
+def test_orthanc_is_told_what_we_keep_and_what_we_have_lost(pair: Pair, tmp_path: Path) -> None:
+    peer = pair.orthanc.peer
+    known = [{"ae_title": peer.ae_title, "host": peer.host, "port": peer.port}]
+    config = Config(commitment={"offered": True, "report_to": known}, retention={"days": None}, delivery=SETTINGS)
+    reporters: list[Reporter] = []
+
+    def offering(database: Database, spool: Spool) -> CommitmentScp:
+        reporters.append(Reporter(config, database, spool))
+        return CommitmentScp(reporter=reporters[0])
+
+    ids = [pair.orthanc.upload(path.read_bytes())["ID"] for path in ct_files(tmp_path / "ct", 3)]
+    with Reception(tmp_path / "node", port=pair.port, commitment=offering) as node:
+        reporters[0].start()
+
+        def report() -> dict[str, Any]:
+            asked = pair.orthanc.ask("/modalities/ctiqa/storage-commitment", {"Resources": ids})
+            return eventually(lambda: (s := pair.orthanc.ask(asked["Path"]))["Status"] != "Pending" and s)
+
+        pair.orthanc.ask("/modalities/ctiqa/store", {"Resources": ids})
+        assert (report()["Status"], len(node.instances())) == ("Success", 3)
+        lost = node.instances()[1]
+        node.spool.path(lost.path).unlink()
+        said = report()
+        assert said["Status"] == "Failure"
+        assert [each["SOPInstanceUID"] for each in said["Failures"]] == [lost.sop_instance_uid]
+        assert len(said["Success"]) == 2
+        reporters[0].ask_to_stop()
+        reporters[0].wait(5)

@@ -100,7 +100,7 @@ def running(archive: CommittingArchive, database: Database, outputs: Path) -> It
 def own_port(tmp_path: Path, database: Database) -> Iterator[Callable[[], int]]:
     """The port of our SCP, which hands the reports that come there to the same database."""
     scp = CommitmentScp(Promises(database, QUICK))
-    with Reception(tmp_path / "reception", commitment=lambda _: scp) as reception:
+    with Reception(tmp_path / "reception", commitment=lambda *_: scp) as reception:
         yield lambda: reception.port
 
 

@@ -35,7 +35,7 @@ class Reception:
         quiet_seconds: float = QUIET_SECONDS,
         peers: Sequence[Peer] = (Peer(name="any"),),
         tls: TlsSection = NO_TLS,
-        commitment: Callable[[Database], CommitmentScp] = lambda _: NO_COMMITMENT,
+        commitment: Callable[[Database, Spool], CommitmentScp] = lambda *_: NO_COMMITMENT,
         **settings: Any,
     ) -> None:
         root.mkdir(parents=True)
@@ -43,9 +43,8 @@ class Reception:
         self.spool = Spool(spool or root / "spool", min_free_bytes)
         self.ingest = Ingest(self.database, self.spool, SeriesSection(quiet_seconds=quiet_seconds))
         defaults: dict[str, Any] = {"address": "127.0.0.1", "port": 0, "shutdown_seconds": 3}
-        self.scp = StorageScp(
-            NodeSection(**{**defaults, **settings}), peers, self.database, self.ingest, tls, commitment(self.database)
-        )
+        section, service = NodeSection(**{**defaults, **settings}), commitment(self.database, self.spool)
+        self.scp = StorageScp(section, peers, self.database, self.ingest, tls, service)
 
     @property
     def port(self) -> int:

@@ -25,6 +25,8 @@ ALL_COMMITTED, SOME_FAILED = 1, 2
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 MOST_REFERENCES = 100_000
 LOOK_SECONDS = 0.05
+UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError, OverflowError, NotImplementedError)
+"""What pydicom raises, now or when an element is looked at, over bytes that are no dataset."""
 
 # Failure reasons (PS3.3 C.14.1.1)
 PROCESSING_FAILURE = 0x0110
@@ -201,7 +203,7 @@ def answer_report(event: evt.Event, on_report: Callable[[Report], int]) -> tuple
     """The handler of an N-EVENT-REPORT: reads it, hands it on, and answers."""
     try:
         report = read_report(event.event_information)
-    except (Rejected, ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
+    except (Rejected, *UNREADABLE):
         return 0x0115, None  # invalid argument value (PS3.7 C.5.4)
     return on_report(report), None
 
