@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from pynetdicom import evt
+from pynetdicom.dimse_primitives import N_ACTION
 from pynetdicom.events import EventHandlerType
 from pynetdicom.presentation import PresentationContext
 
@@ -50,7 +52,7 @@ class CommitmentScp:
     def _take(self, event: evt.Event) -> int:
         if self.reporter is None:
             return NOT_AUTHORISED
-        if event.request.RequestedSOPInstanceUID != commitment.WELL_KNOWN_INSTANCE:
+        if cast(N_ACTION, event.request).RequestedSOPInstanceUID != commitment.WELL_KNOWN_INSTANCE:
             return NO_SUCH_INSTANCE
         if event.action_type != commitment.REQUEST_COMMITMENT:
             return NO_SUCH_ACTION
