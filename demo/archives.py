@@ -124,6 +124,17 @@ class Orthanc:
             content: bytes = answer.read()
         return content
 
+    def upload(self, content: bytes) -> dict[str, Any]:
+        """Give it a DICOM file; what it says of the instance."""
+        with urllib.request.urlopen(self.url + "/instances", data=content, timeout=10) as answer:
+            made: dict[str, Any] = json.loads(answer.read())
+        return made
+
+    def delete(self, path: str) -> None:
+        """Orthanc's REST interface: DELETE."""
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, method="DELETE"), timeout=10):
+            pass
+
     def find(self, level: str, query: dict[str, str]) -> list[dict[str, Any]]:
         """Resources of a level (Study, Series, Instance) by their tags, expanded."""
         found: list[dict[str, Any]] = self.ask("/tools/find", {"Level": level, "Query": query, "Expand": True})

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from ctiqa_node.destination_settings import CommitmentSection, Requester
+from ctiqa_node.destination_settings import DeliverySection as DeliverySection
+from ctiqa_node.destination_settings import Destination as Destination
+from ctiqa_node.destination_settings import ObjectSwitches as ObjectSwitches
 from ctiqa_node.errors import ConfigError
-from ctiqa_node.network_settings import AeTitle, DestinationTls, Peer, Peers, TlsSection
+from ctiqa_node.network_settings import AeTitle, DestinationTls, Peer, Peers, Seconds, TlsSection
 from ctiqa_node.network_settings import Section as _Section
-from ctiqa_node.profiles import PROFILES, ObjectName, ProfileName
 
 SYSTEM_CONFIG = Path("/etc/ctiqa-node/config.yaml")
 CONFIG_VARIABLE = "CTIQA_CONFIG"
@@ -23,9 +26,7 @@ NOT_SETTINGS = frozenset({CONFIG_VARIABLE, "CTIQA_DATA"})
 """Variables of ours that say where something is; the tests read the second."""
 
 
-Port = Annotated[int, Field(ge=1, le=65535)]
 ListeningPort = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
 AssessorName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 SeriesNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -115,57 +116,6 @@ class ReportSection(_Section):
         return self
 
 
-class ObjectSwitches(_Section):
-    """Result objects that one destination gets (true) or does not get (false) whatever its profile says."""
-
-    sr: bool | None = None
-    summary: bool | None = None
-    quality_maps: bool | None = None
-    parametric_map: bool | None = None
-    key_objects: bool | None = None
-    pdf: bool | None = None
-    text_report: bool | None = None
-
-    def applied_to(self, objects: frozenset[ObjectName]) -> frozenset[ObjectName]:
-        """A set of objects with these switches over it."""
-        switches = {name: getattr(self, name) for name in get_args(ObjectName)}
-        return frozenset(name for name, on in switches.items() if (name in objects if on is None else on))
-
-
-class Destination(_Section):
-    """An archive or viewer that gets results by C-STORE; which ones, its profile says, and the switches over it."""
-
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
-    ae_title: AeTitle
-    host: Annotated[str, Field(min_length=1)]
-    port: Port
-    calling_ae_title: AeTitle | None = None
-    tls: DestinationTls | None = None
-    profile: ProfileName = "generic-pacs"
-    objects: ObjectSwitches = ObjectSwitches()
-
-    @property
-    def wanted(self) -> frozenset[ObjectName]:
-        """The objects that are sent here."""
-        return self.objects.applied_to(PROFILES[self.profile])
-
-    @model_validator(mode="after")
-    def _wants_something(self) -> Destination:
-        if not self.wanted:
-            raise ValueError(f"objects switches off all that the profile {self.profile} sends; remove the destination")
-        return self
-
-
-class DeliverySection(_Section):
-    """How stubbornly results are sent."""
-
-    first_retry_seconds: Seconds = 5
-    max_retry_seconds: Seconds = 900
-    give_up_after_days: Annotated[float, Field(gt=0, le=365)] = 7
-    connection_timeout_seconds: Seconds = 10
-    answer_timeout_seconds: Seconds = 30
-
-
 class OutputsSection(_Section):
     """How long the objects are kept that were made of a series."""
 
@@ -217,6 +167,7 @@ class Config(BaseSettings):
     report: ReportSection = Field(default_factory=ReportSection)
     destinations: tuple[Destination, ...] = ()
     delivery: DeliverySection = Field(default_factory=DeliverySection)
+    commitment: CommitmentSection = Field(default_factory=CommitmentSection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
     retention: RetentionSection = Field(default_factory=RetentionSection)
     ledger: LedgerSection = Field(default_factory=LedgerSection)
@@ -240,6 +191,15 @@ class Config(BaseSettings):
         names = [destination.name for destination in self.destinations]
         if doubled := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"destinations: the name {sorted(doubled)[0]!r} is used twice")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_what_it_commits_to(self) -> Config:
+        if self.commitment.offered and self.retention.days is not None:
+            raise ValueError(
+                "commitment.offered needs retention.days: null. A sender may delete its images once we have committed "
+                f"to keep them, and we would delete them after retention.days ({self.retention.days:g})"
+            )
         return self
 
 
@@ -317,6 +277,8 @@ def _allowed(loc: tuple[int | str, ...]) -> list[str]:
     if loc[0] == "destinations":
         inner: dict[int | str, type[BaseModel]] = {"objects": ObjectSwitches, "tls": DestinationTls}
         return list(next((inner[part] for part in loc if part in inner), Destination).model_fields)
+    if loc[:2] == ("commitment", "report_to"):
+        return list((DestinationTls if "tls" in loc else Requester).model_fields)
     section = Config.model_fields[str(loc[0])].annotation
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
 

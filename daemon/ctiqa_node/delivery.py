@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 from pydicom.uid import UID
 from sqlalchemy import Select, select
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 from ctiqa_node.config import DeliverySection, Destination
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import DeliveryState, OutputState, SeriesState
+from ctiqa_node.db.states import OPEN_DELIVERIES, DeliveryState, OutputState, SeriesState
 from ctiqa_node.db.tables import Delivery, DeliveryTry
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import Answer, Patience, send
@@ -25,6 +26,7 @@ from ctiqa_node.errors import ConfigError, CtiqaError
 from ctiqa_node.golden import last_result
 from ctiqa_node.logs import get_logger
 from ctiqa_node.routing import fall_back, refused_classes
+from ctiqa_node.sending import DeliveryEvent, can_happen, move
 from ctiqa_node.series import SeriesEvent, apply_event
 from ctiqa_node.settling import settle
 
@@ -108,7 +110,7 @@ class Courier:
             delivery.tries.append(DeliveryTry(at=now(), status=answer.status, answer=answer.sentence))
             news = None
             if answer.ok:
-                delivery.state, delivery.sent_at = DeliveryState.SENT, now()
+                self._stored(delivery)
             elif answer.refused:
                 news = self._refuse(session, delivery)
             else:
@@ -117,6 +119,14 @@ class Courier:
         if news is not None:
             log.warning("destination does not take a SOP Class", destination=self._name, **news)
         self._tell(delivery, answer)
+
+    def _stored(self, delivery: Delivery) -> None:
+        delivery.sent_at = now()
+        if self._destination.commitment:
+            move(delivery, DeliveryEvent.STORED)
+            delivery.next_try_at = now()  # when its commitment is asked for
+        else:
+            move(delivery, DeliveryEvent.SENT)
 
     def _tell(self, delivery: Delivery, answer: Answer) -> None:
         logged = {
@@ -135,21 +145,33 @@ class Courier:
         """End a delivery that would be refused for ever; what the log should say of it, when it is new."""
         sop_class = delivery.output.sop_class_uid
         known = {each.sop_class_uid for each in refused_classes(session, self._name)}
-        delivery.state = DeliveryState.REFUSED
+        move(delivery, DeliveryEvent.REFUSED)
         instead = fall_back(session, self._destination, delivery)
         if sop_class in known:
             return None
         return {"sop_class": UID(sop_class).name, "sends_instead": instead or "nothing"}
 
     def _put_off(self, delivery: Delivery) -> None:
-        settings = self._settings
-        if now() - delivery.created_at >= timedelta(days=settings.give_up_after_days):
-            delivery.state = DeliveryState.FAILED
+        if is_given_up(delivery, self._settings):
+            move(delivery, DeliveryEvent.GAVE_UP)
             return
-        delivery.next_try_at = now() + back_off(delivery.attempts, settings)
+        delivery.next_try_at = now() + back_off(delivery.attempts, self._settings)
 
 
-def stop_couriers(couriers: Sequence[Courier], seconds: float) -> None:
+class Stoppable(Protocol):
+    """What runs in a thread of its own, and ends when it is asked to."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def ask_to_stop(self) -> None:
+        """Begin to end."""
+
+    def wait(self, timeout: float) -> None:
+        """Wait for the end, at most so many seconds."""
+
+
+def stop_couriers(couriers: Sequence[Stoppable], seconds: float) -> None:
     """Stop all couriers, within so many seconds for all of them."""
     deadline = time.monotonic() + seconds
     for courier in couriers:
@@ -164,15 +186,18 @@ def back_off(attempts: int, settings: DeliverySection) -> timedelta:
     return timedelta(seconds=min(settings.first_retry_seconds * 2.0**doublings, settings.max_retry_seconds))
 
 
+def is_given_up(delivery: Delivery, settings: DeliverySection) -> bool:
+    """Whether a delivery has been tried for as long as is configured."""
+    return now() - delivery.created_at >= timedelta(days=settings.give_up_after_days)
+
+
 def end_unknown(session: Session, known: Sequence[str]) -> int:
     """End the deliveries to destinations that the configuration no longer has; returns how many."""
     orphans = list(
-        session.scalars(
-            select(Delivery).where(Delivery.state == DeliveryState.PENDING, Delivery.destination.not_in(known))
-        )
+        session.scalars(select(Delivery).where(Delivery.state.in_(OPEN_DELIVERIES), Delivery.destination.not_in(known)))
     )
     for delivery in orphans:
-        delivery.state = DeliveryState.FAILED
+        move(delivery, DeliveryEvent.GAVE_UP)
         delivery.tries.append(
             DeliveryTry(at=now(), status=None, answer="the configuration no longer has this destination")
         )
@@ -186,7 +211,7 @@ def retry(session: Session, delivery: Delivery) -> None:
     Raises:
         CtiqaError: it was sent, or a newer revision took its place, or its object was removed.
     """
-    if delivery.state in {DeliveryState.SENT, DeliveryState.SUPERSEDED}:
+    if not can_happen(delivery, DeliveryEvent.RETRY):
         raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; there is nothing to try again.")
     if delivery.output.state is not OutputState.KEPT:
         raise CtiqaError(
@@ -196,7 +221,8 @@ def retry(session: Session, delivery: Delivery) -> None:
     series = delivery.output.series
     if delivery.output.revision < series.revision:
         raise CtiqaError(f"Delivery {delivery.id} is of an older revision of its series; a newer one took its place.")
-    delivery.state, delivery.attempts = DeliveryState.PENDING, 0
+    move(delivery, DeliveryEvent.RETRY)
+    delivery.attempts = 0
     delivery.created_at = delivery.next_try_at = now()
     if series.state in {SeriesState.UNDELIVERED, SeriesState.DELIVERED}:
         apply_event(session, series, SeriesEvent.RETRY, f"delivery {delivery.id} to {delivery.destination}")
@@ -208,9 +234,9 @@ def drop(session: Session, delivery: Delivery) -> None:
     Raises:
         CtiqaError: it neither waits nor has failed nor was refused.
     """
-    if delivery.state not in {DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.REFUSED}:
+    if not can_happen(delivery, DeliveryEvent.DROPPED):
         raise CtiqaError(f"Delivery {delivery.id} is {delivery.state}; only waiting and failed ones can be dropped.")
-    delivery.state = DeliveryState.DROPPED
+    move(delivery, DeliveryEvent.DROPPED)
     settle(session, delivery.output.series)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Destination
+from ctiqa_node.db.commitments import CommitmentAsk, CommitmentRequest, RequestState
 from ctiqa_node.db.states import DeliveryState, OutputKind
 from ctiqa_node.db.tables import Delivery, Output, Series
 from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
@@ -35,6 +36,8 @@ class DestinationStatus(BaseModel):
 
     name: str
     pending: int
+    uncommitted: int
+    """Stored, and asked to be committed."""
     failed: int
     sent: int
     refused: int
@@ -56,18 +59,42 @@ def destination_status(session: Session, destination: Destination) -> Destinatio
     oldest, next_try = session.execute(
         select(func.min(Delivery.created_at), func.min(Delivery.next_try_at)).where(*pending)
     ).one()
-    trouble = session.scalars(select(Delivery).where(*pending, Delivery.attempts > 0).limit(1)).first()
     return DestinationStatus(
         name=name,
         pending=counts.get(DeliveryState.PENDING, 0),
+        uncommitted=counts.get(DeliveryState.UNCOMMITTED, 0),
         failed=_not_replaced(session, name, DeliveryState.FAILED),
         sent=counts.get(DeliveryState.SENT, 0),
         refused=_not_replaced(session, name, DeliveryState.REFUSED),
         does_not_take=_refusals(session, destination),
         oldest_pending_at=oldest,
         next_try_at=next_try,
-        last_trouble=trouble.tries[-1].answer if trouble is not None and trouble.tries else None,
+        last_trouble=_trouble_sending(session, name) or _trouble_committing(session, name),
     )
+
+
+def _trouble_sending(session: Session, destination: str) -> str | None:
+    tried = select(Delivery).where(
+        Delivery.destination == destination, Delivery.state == DeliveryState.PENDING, Delivery.attempts > 0
+    )
+    delivery = session.scalars(tried.limit(1)).first()
+    return delivery.tries[-1].answer if delivery is not None and delivery.tries else None
+
+
+def _trouble_committing(session: Session, destination: str) -> str | None:
+    """Why what was stored is not committed yet, where the destination had to be asked more than once."""
+    repeatedly = (
+        select(Delivery)
+        .join(CommitmentAsk, CommitmentAsk.delivery_id == Delivery.id)
+        .where(Delivery.destination == destination, Delivery.state == DeliveryState.UNCOMMITTED)
+        .group_by(Delivery.id)
+        .having(func.count(CommitmentAsk.id) > 1)
+        .limit(1)
+    )
+    delivery = session.scalars(repeatedly).first()
+    if delivery is None:
+        return None
+    return next((each.answer for each in reversed(delivery.tries) if each.status != 0), None)
 
 
 def _not_replaced(session: Session, destination: str, state: DeliveryState) -> int:
@@ -101,12 +128,22 @@ def _refusal(destination: Destination, refused: RefusedClass, kinds: Set[OutputK
     )
 
 
+def sender_complaints(session: Session) -> list[str]:
+    """Which senders wait to hear what we commit to, and could not be told yet."""
+    query = select(CommitmentRequest.calling_ae_title, CommitmentRequest.last_trouble).where(
+        CommitmentRequest.state == RequestState.OPEN, CommitmentRequest.last_trouble.is_not(None)
+    )
+    troubles = {row.calling_ae_title: row.last_trouble for row in session.execute(query.order_by(CommitmentRequest.id))}
+    return [f"{title} waits for what we commit to; {trouble}" for title, trouble in troubles.items()]
+
+
 def destination_complaints(destinations: Sequence[DestinationStatus]) -> list[str]:
     """What an admin should know of them, a sentence each."""
     complaints = []
     for destination in destinations:
         if destination.last_trouble is not None:
-            complaints.append(f"{destination.name}: {destination.pending} waiting; {destination.last_trouble}")
+            waiting = f"{destination.pending + destination.uncommitted} waiting"
+            complaints.append(f"{destination.name}: {waiting}; {destination.last_trouble}")
         if destination.failed:
             complaints.append(f"{destination.name}: {destination.failed} given up; `ctiqa-node queue retry` resends")
         complaints.extend(

@@ -17,7 +17,12 @@ from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database, disk_trouble
 from ctiqa_node.db.states import AssociationOutcome, JobState, OutputState, SeriesState
 from ctiqa_node.db.tables import Association, Heartbeat, Job, Output, Series, UnmadeOutput
-from ctiqa_node.destination_health import DestinationStatus, destination_complaints, destination_status
+from ctiqa_node.destination_health import (
+    DestinationStatus,
+    destination_complaints,
+    destination_status,
+    sender_complaints,
+)
 from ctiqa_node.golden import GoldenResult, last_result
 from ctiqa_node.ledger.last import LastReconciliation, last_reconciliation, reconciliation_complaints
 from ctiqa_node.results import SeriesResult, latest_results
@@ -167,6 +172,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         *([] if not running or worker.alive else ["the worker gives no sign of life; see the log"]),
         *(_disk_complaints(free, config, node if running else None)),
         *(destination_complaints(destinations)),
+        *(sender_complaints(session)),
         *(_failure_complaints(session)),
         *(reconciliation_complaints(reconciled)),
     ]

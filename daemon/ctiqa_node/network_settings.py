@@ -35,6 +35,8 @@ def _network(value: str) -> str:
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Network = Annotated[str, AfterValidator(_network)]
 SopClass = Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9]*|[0-9]+(\.[0-9]+)+)$", max_length=96)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=31 * 86400)]
 PerMinute = Annotated[int, Field(ge=1, le=PER_MINUTE_MAX)]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 

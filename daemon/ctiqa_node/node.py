@@ -12,6 +12,9 @@ from typing import Any
 from sqlalchemy import select, update
 
 from ctiqa_node import __version__, audit, golden
+from ctiqa_node.commitment.asking import Asker
+from ctiqa_node.commitment.promises import Promises, release_unasked
+from ctiqa_node.commitment.reporting import Reporter
 from ctiqa_node.config import Config
 from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.columns import now
@@ -19,7 +22,8 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome
 from ctiqa_node.db.tables import Association, Heartbeat, Instance
 from ctiqa_node.db.upgrade import upgrade
-from ctiqa_node.delivery import Courier, end_unknown, stop_couriers
+from ctiqa_node.delivery import Courier, Stoppable, end_unknown, stop_couriers
+from ctiqa_node.dimse.commitment_scp import CommitmentScp
 from ctiqa_node.dimse.storage_scp import StorageScp
 from ctiqa_node.errors import StateError
 from ctiqa_node.health import NODE_PROCESS
@@ -94,13 +98,24 @@ class Node:
         config = self._config
         self.supervisor = Supervisor(config, self._database)
         building.callback(self.supervisor.stop)
-        couriers = [
+        couriers: list[Stoppable] = [
             Courier(destination, config.node.ae_title, config.delivery, self._database, self._folder.outputs)
             for destination in config.destinations
         ]
         building.callback(stop_couriers, couriers, COURIER_SECONDS)
-        for courier in couriers:
-            courier.start()
+        askers: list[Stoppable] = [
+            Asker(destination, config.node.ae_title, config.delivery, self._database)
+            for destination in config.destinations
+            if destination.commitment
+        ]
+        building.callback(stop_couriers, askers, COURIER_SECONDS)
+        promises = Promises(self._database, config.delivery) if askers else None
+        reporter = Reporter(config, self._database, spool) if config.commitment.offered else None
+        if reporter is not None:
+            askers.append(reporter)
+        for each in (*couriers, *askers):
+            each.start()
+        commitment = CommitmentScp(promises, reporter)
         ingest = Ingest(self._database, spool, config.series)
         scheduler = Scheduler()
         building.callback(scheduler.stop)
@@ -108,7 +123,7 @@ class Node:
         building.callback(rounds.stop)
         self._watermark = Watermark(spool, config.spool.watermark_mib)
         self._scp = scp = StorageScp(
-            config.node, config.peers, self._database, ingest, config.tls, self._watermark.congestion
+            config.node, config.peers, self._database, ingest, config.tls, commitment, self._watermark.congestion
         )
         scp.start()
         building.callback(scp.stop)
@@ -138,6 +153,7 @@ class Node:
                 .values(outcome=AssociationOutcome.LOST, closed_at=now(), detail="the node stopped")
             )
             end_unknown(session, [destination.name for destination in self._config.destinations])
+            release_unasked(session, self._config.destinations)
             audit.note(session, AuditEvent.STARTED, audit.user(), {"version": __version__})
         carry_out(self._database, self._folder.root)
         with self._database.read() as session:

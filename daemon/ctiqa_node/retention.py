@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import DeliveryState, OutputKind, OutputState, SeriesState
+from ctiqa_node.db.states import OPEN_DELIVERIES, DeliveryState, OutputKind, OutputState, SeriesState
 from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series
 from ctiqa_node.logs import get_logger
 from ctiqa_node.spool import remove_durably
@@ -86,7 +86,7 @@ class Retention:
 def _due(before: datetime) -> Select[int, int]:
     """Series and revisions with objects to be removed: nothing happened to them since, and nothing is to."""
     holds = or_(
-        Delivery.state == DeliveryState.PENDING,
+        Delivery.state.in_(OPEN_DELIVERIES),
         and_(Output.revision == Series.revision, Delivery.state == DeliveryState.FAILED),
         and_(
             Output.revision == Series.revision,

@@ -89,10 +89,11 @@ def refused_classes(session: Session, destination: str) -> list[RefusedClass]:
     ).all()
     if not refusals:
         return []
+    taken_states = (DeliveryState.SENT, DeliveryState.UNCOMMITTED)
     last_taken = (
         select(Output.sop_class_uid, func.max(Delivery.sent_at))
         .join(Delivery, Delivery.output_id == Output.id)
-        .where(Delivery.destination == destination, Delivery.state == DeliveryState.SENT)
+        .where(Delivery.destination == destination, Delivery.state.in_(taken_states))
         .group_by(Output.sop_class_uid)
     )
     taken = {sop_class: at for sop_class, at in session.execute(last_taken) if at is not None}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ctiqa_node.db.states import DeliveryState, OutputKind, SeriesState
+from ctiqa_node.db.states import OPEN_DELIVERIES, DeliveryState, OutputKind, SeriesState
 from ctiqa_node.db.tables import Delivery, Output, Series
 from ctiqa_node.series import SeriesEvent, apply_event
 
@@ -20,7 +20,7 @@ def settle(session: Session, series: Series) -> None:
     present = (Output.series_id == series.id, Output.revision == series.revision)
     rows = session.execute(select(Delivery.destination, Output.kind, Delivery.state).join(Output).where(*present))
     deliveries = [(destination, kind, state) for destination, kind, state in rows]
-    if not deliveries or any(state is DeliveryState.PENDING for _, _, state in deliveries):
+    if not deliveries or any(state in OPEN_DELIVERIES for _, _, state in deliveries):
         return
     shortfall = _shortfall(deliveries)
     if shortfall is None:

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ctiqa_node.db.states import InstanceState
-from ctiqa_node.db.tables import Association, Instance, Series
+from ctiqa_node.db.states import DeliveryState, InstanceState
+from ctiqa_node.db.tables import Association, Delivery, Instance, Series
 from ctiqa_node.results import SeriesResult, series_result
 
 
@@ -108,14 +108,23 @@ def _sending(series: Series) -> list[Happening]:
         Happening(
             at=attempt.at,
             what=f"revision {output.revision} {output.kind} to {delivery.destination}: {attempt.answer}",
-            detail=f"next try {delivery.next_try_at:%Y-%m-%d %H:%M:%S} UTC"
-            if delivery.state == "pending" and attempt is delivery.tries[-1]
-            else None,
+            detail=_next_step(delivery) if attempt is delivery.tries[-1] else None,
         )
         for output in series.outputs
         for delivery in output.deliveries
         for attempt in delivery.tries
     ]
+
+
+def _next_step(delivery: Delivery) -> str | None:
+    moment = f"{delivery.next_try_at:%Y-%m-%d %H:%M:%S} UTC"
+    match delivery.state:
+        case DeliveryState.PENDING:
+            return f"next try {moment}"
+        case DeliveryState.UNCOMMITTED:
+            return f"sent, waiting for commitment; asks again {moment}"
+        case _:
+            return None
 
 
 def _removed(series: Series) -> list[Happening]:

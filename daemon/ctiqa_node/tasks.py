@@ -18,7 +18,7 @@ from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import DeliveryState, OutputKind
+from ctiqa_node.db.states import OPEN_DELIVERIES, OutputKind
 from ctiqa_node.db.tables import Delivery, Job, Output, UnmadeOutput
 from ctiqa_node.ingest import kept_instances, note_assessed, summary_of
 from ctiqa_node.jobs import embedded as jobs
@@ -26,6 +26,7 @@ from ctiqa_node.making import MAKERS, MadeOutput, NotMade, make_output, uid_of
 from ctiqa_node.records import record_values, settle_revision
 from ctiqa_node.report.content import DeviceInfo, Predecessor, Report, SliceChoice
 from ctiqa_node.routing import new_delivery, to_make, wanted
+from ctiqa_node.sending import DeliveryEvent, move
 from ctiqa_node.series import SeriesEvent, apply_event
 from ctiqa_node.settling import settle
 from ctiqa_node.spool import Spool, make_folder_durably, write_durably
@@ -220,8 +221,8 @@ def _supersede_deliveries(session: Session, job: Job) -> None:
         .where(
             Output.series_id == job.series_id,
             Output.revision < job.revision,
-            Delivery.state == DeliveryState.PENDING,
+            Delivery.state.in_(OPEN_DELIVERIES),
         )
     )
     for delivery in session.scalars(waiting):
-        delivery.state = DeliveryState.SUPERSEDED
+        move(delivery, DeliveryEvent.SUPERSEDED)

@@ -14,7 +14,7 @@ from cli_state import Ran, Run, as_if_running
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 from pynetdicom import AE, AllStoragePresentationContexts, evt
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind, Verification
 
 from ctiqa_models import catalog
 from ctiqa_models.weights import WeightsFile
@@ -32,7 +32,9 @@ from support.rows import SOP_CLASSES as MADE
 class FindingArchive:
     """A Storage SCP that can be asked by C-FIND for what it keeps; `loses`: it keeps nothing, `finds`: it answers."""
 
-    def __init__(self, *, finds: bool = True, loses: bool = False, refuses: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, finds: bool = True, loses: bool = False, refuses: tuple[str, ...] = (), commits: bool = True
+    ) -> None:
         self._loses = loses
         self.kept: list[Dataset] = []
         self._ae = AE(ae_title="PACS")
@@ -41,6 +43,8 @@ class FindingArchive:
             context for context in AllStoragePresentationContexts if context.abstract_syntax not in refuses
         ]
         self._ae.add_supported_context(Verification)
+        if commits:
+            self._ae.add_supported_context(StorageCommitmentPushModel)
         if finds:
             self._ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
 
@@ -202,6 +206,19 @@ def test_weights_that_were_replaced_are_told(
     assert len(wrong) == 2
     assert "tfkt: its weights cannot be read: No such file" in wrong[0]
     assert "is not the file that was released | install ctiqa-node again" in wrong[1]
+
+
+def test_whether_a_destination_commits_is_told_where_it_is_asked_to(examine: Callable[..., Ran]) -> None:
+    with archive(commits=False) as (_, port):
+        assert not any("Commitment" in line for line in _lines(examine(port=port), "to pacs"))
+        ran = examine(port=port, tls=", commitment: true")
+        assert ran.exit_code == 1
+        assert "does not offer Storage Commitment" in _lines(ran, "to pacs", "failed")[0]
+    with archive() as (_, port):
+        ran = examine(port=port, tls=", commitment: true", peers="[{name: ct, ae_titles: [CT1]}]")
+        assert any("offers Storage Commitment" in line for line in _lines(ran, "to pacs", "ok"))
+        assert "no peer calls from PACS: its report is turned away" in _lines(ran, "to pacs", "note")[0]
+        assert not _lines(examine(port=port, tls=", commitment: true"), "to pacs", "note")
 
 
 @pytest.mark.parametrize(

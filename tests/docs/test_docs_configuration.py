@@ -22,7 +22,8 @@ def test_the_documented_defaults_are_the_defaults() -> None:
     for name, default in keys():
         if "[]" in name or name in {"node.state_dir", "worker.assessors"}:
             continue
-        shown = {True: "true", (): "[]"}.get(default, f"{default:g}" if isinstance(default, float) else str(default))
+        shown = "[]" if default == () else f"{default:g}" if isinstance(default, float) else str(default)
+        shown = shown.lower() if isinstance(default, bool) else shown
         assert documented[name] == f"`{shown}`", name
 
 

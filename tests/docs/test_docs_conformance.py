@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 
-from ctiqa_node.dimse import contexts, storage_scp, tls
+from ctiqa_node.dimse import commitment, commitment_scp, contexts, storage_scp, tls
 from ctiqa_node.report.codes import PRIVATE_SCHEME
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "conformance.md").read_text()
@@ -39,3 +39,15 @@ def test_the_page_lists_the_statuses_and_names_of_the_code() -> None:
     assert re.findall(r"^\| (0x[0-9A-F]{4}) \|", PAGE, re.MULTILINE) == [f"0x{status:04X}" for status in statuses]
     assert storage_scp.IMPLEMENTATION_CLASS_UID in PAGE
     assert f"`{PRIVATE_SCHEME}`" in PAGE
+
+
+def test_the_page_lists_what_a_request_for_commitment_is_answered_with() -> None:
+    statuses = (
+        commitment_scp.SUCCESS, commitment_scp.NO_SUCH_INSTANCE, commitment_scp.INVALID_ARGUMENT,
+        commitment_scp.NO_SUCH_ACTION, commitment_scp.NOT_AUTHORISED, commitment_scp.RESOURCE_LIMITATION,
+    )  # fmt: skip
+    reasons = (
+        commitment.NO_SUCH_INSTANCE, commitment.CLASS_INSTANCE_CONFLICT, commitment.PROCESSING_FAILURE
+    )  # fmt: skip
+    listed = re.findall(r"^\| (0x[0-9A-F]{4}) [a-zSOP -]+ \|", PAGE, re.MULTILINE | re.IGNORECASE)
+    assert listed == [f"0x{code:04X}" for code in (*statuses, *reasons)]

@@ -13,6 +13,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, ImplicitVRL
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import EventHandlerType
 from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext, build_context
 from pynetdicom.sop_class import Verification
 
@@ -116,10 +117,13 @@ class Archive:
         ]
         self._ae.add_supported_context(Verification)
         self.port = 0
+        self.more_handlers: list[EventHandlerType] = []
 
     def start(self) -> Archive:
         """Listen, on the same port as before if there was one."""
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_ESTABLISHED, self._established)]
+        handlers = [
+            (evt.EVT_C_STORE, self._store), (evt.EVT_ESTABLISHED, self._established), *self.more_handlers
+        ]  # fmt: skip
         server = self._ae.start_server(
             ("127.0.0.1", self.port), block=False, ssl_context=self.tls, evt_handlers=handlers
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import select
 
 from ctiqa_node.config import NodeSection, SeriesSection
+from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import Association, Base, Instance, Job, Series
-from ctiqa_node.dimse.storage_scp import NO_TLS, StorageScp
+from ctiqa_node.dimse.commitment_scp import CommitmentScp
+from ctiqa_node.dimse.storage_scp import NO_COMMITMENT, NO_TLS, StorageScp
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.network_settings import Peer, TlsSection
 from ctiqa_node.spool import Spool, Watermark
@@ -34,6 +36,7 @@ class Reception:
         quiet_seconds: float = QUIET_SECONDS,
         peers: Sequence[Peer] = (Peer(name="any"),),
         tls: TlsSection = NO_TLS,
+        commitment: Callable[[Database, Spool], CommitmentScp] = lambda *_: NO_COMMITMENT,
         **settings: Any,
     ) -> None:
         root.mkdir(parents=True)
@@ -42,9 +45,8 @@ class Reception:
         self.ingest = Ingest(self.database, self.spool, SeriesSection(quiet_seconds=quiet_seconds))
         defaults: dict[str, Any] = {"address": "127.0.0.1", "port": 0, "shutdown_seconds": 3}
         self.watermark = Watermark(self.spool, watermark_mib)
-        self.scp = StorageScp(
-            NodeSection(**{**defaults, **settings}), peers, self.database, self.ingest, tls, self.watermark.congestion
-        )
+        section, service = NodeSection(**{**defaults, **settings}), commitment(self.database, self.spool)
+        self.scp = StorageScp(section, peers, self.database, self.ingest, tls, service, self.watermark.congestion)
 
     @property
     def port(self) -> int:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ctiqa_node.db.columns import now
+from ctiqa_node.db.states import DeliveryState
 
 if TYPE_CHECKING:
     from ctiqa_node.results import ModelResult
@@ -93,6 +94,11 @@ def facts(*pairs: tuple[str, object]) -> Table:
         if value not in (None, "", 0):
             row(grid, name, value)
     return grid
+
+
+def state_of_sending(state: str) -> str:
+    """The state of a delivery in words, where its name says too little."""
+    return "sent, waiting for commitment" if state == DeliveryState.UNCOMMITTED else state
 
 
 def counted(number: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import DeliveryState, JobState, OutputKind, SeriesState
+from ctiqa_node.db.states import OPEN_DELIVERIES, DeliveryState, JobState, OutputKind, SeriesState
 from ctiqa_node.db.tables import Delivery, Job, Output, Series
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.jobs import embedded as jobs
@@ -180,7 +180,7 @@ def _open_deliveries(session: Session, *, refused: bool) -> list[Delivery]:
     present = and_(Delivery.state == DeliveryState.REFUSED, Output.revision == Series.revision)
     report = Output.kind == OutputKind.STRUCTURED_REPORT
     wanted = or_(
-        Delivery.state.in_((DeliveryState.PENDING, DeliveryState.FAILED)), present if refused else and_(present, report)
+        Delivery.state.in_((*OPEN_DELIVERIES, DeliveryState.FAILED)), present if refused else and_(present, report)
     )
     query = select(Delivery).join(Output, Delivery.output_id == Output.id).join(Series, Output.series_id == Series.id)
     return list(session.scalars(query.where(wanted).order_by(Delivery.id)))
@@ -223,7 +223,7 @@ def _delivery_entry(delivery: Delivery) -> QueueEntry:
         destination=delivery.destination,
         attempts=delivery.attempts,
         created_at=delivery.created_at,
-        next_try_at=delivery.next_try_at if delivery.state is DeliveryState.PENDING else None,
+        next_try_at=delivery.next_try_at if delivery.state in OPEN_DELIVERIES else None,
         last_error=delivery.tries[-1].answer if delivery.tries else None,
     )
 
@@ -236,7 +236,7 @@ def _show(entries: Sequence[QueueEntry]) -> None:
             table,
             entry.id,
             f"{entry.what} to {entry.destination}" if entry.destination else entry.what,
-            entry.state,
+            console.state_of_sending(entry.state),
             entry.accession_number or entry.series_instance_uid,
             console.age(entry.created_at),
             entry.attempts,

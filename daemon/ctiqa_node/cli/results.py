@@ -135,7 +135,7 @@ def series_header(series: SeriesResult) -> Table:
     """Which series it is, and where it stands."""
     outputs = [
         f"{output.kind} {output.sop_instance_uid}"
-        + "".join(f"; {name}: {state}" for name, state in output.deliveries.items())
+        + "".join(f"; {name}: {console.state_of_sending(state)}" for name, state in output.deliveries.items())
         + (f"; removed here {console.when(output.removed_at)} UTC" if output.removed_at else "")
         for output in series.outputs
     ]

@@ -150,7 +150,7 @@ def _destinations(found: NodeStatus) -> RenderableType | None:
             table,
             each.name,
             each.sent,
-            each.pending,
+            f"{each.pending}, {each.uncommitted} for commitment" if each.uncommitted else each.pending,
             each.failed,
             each.refused,
             each.oldest_pending_at and console.age(each.oldest_pending_at),

@@ -1,3 +1,4 @@
 """The database: tables, sessions, upgrades."""
 
 from ctiqa_node.db import books as books  # so that whoever knows any table knows them all
+from ctiqa_node.db import commitments as commitments

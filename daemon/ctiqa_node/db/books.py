@@ -19,6 +19,7 @@ class AuditEvent(StrEnum):
     REJECTED = "association rejected"
     EXPIRED = "pixel data expired"
     PURGED = "purged"
+    COMMITMENT = "commitment answered"
     COMMAND = "command"
 
 

@@ -62,12 +62,19 @@ class DeliveryState(StrEnum):
     """Where the sending of one object to one destination stands."""
 
     PENDING = "pending"
+    UNCOMMITTED = "uncommitted"
+    """The destination has stored it, and is asked to commit to keep it."""
     SENT = "sent"
+    """And committed, where the destination is asked to."""
     FAILED = "failed"
     REFUSED = "refused"
     """The destination does not take objects of this SOP Class."""
     SUPERSEDED = "superseded"
     DROPPED = "dropped"
+
+
+OPEN_DELIVERIES = frozenset({DeliveryState.PENDING, DeliveryState.UNCOMMITTED})
+"""Something is still to happen to these by itself."""
 
 
 class OutputKind(StrEnum):

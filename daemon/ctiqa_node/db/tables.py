@@ -294,6 +294,8 @@ class Delivery(Base):
     created_at: Mapped[datetime]
     next_try_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
+    """When the destination answered that it has stored it."""
+    committed_at: Mapped[datetime | None]
 
     output: Mapped[Output] = relationship(back_populates="deliveries")
     tries: Mapped[list[DeliveryTry]] = relationship(back_populates="delivery", order_by="DeliveryTry.id")

@@ -213,6 +213,11 @@ def calling(association: PeerAssociation) -> str:
     return str(association.requestor.ae_title or "").strip()
 
 
+def caller_of(association: PeerAssociation) -> Caller:
+    """Who has an association with us."""
+    return Caller(_address(association), calling(association), _called(association))
+
+
 def _address(association: PeerAssociation) -> str:
     return plain_address(association.requestor.address or "")
 

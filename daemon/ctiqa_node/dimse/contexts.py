@@ -25,7 +25,10 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext, build_context
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import time
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at import time
+    StorageCommitmentPushModel,
+    Verification,
+)
 
 from ctiqa_node.dimse.sop_classes import storage_class
 
@@ -54,6 +57,6 @@ def accepted() -> list[PresentationContext]:
 
 
 def only(sop_classes: Iterable[str], contexts: Sequence[PresentationContext]) -> list[PresentationContext]:
-    """Of these contexts, those of the named SOP Classes, and Verification."""
-    wanted = {Verification, *map(storage_class, sop_classes)}
+    """Of these contexts, those of the named SOP Classes, and the services that carry no object."""
+    wanted = {Verification, StorageCommitmentPushModel, *map(storage_class, sop_classes)}
     return [context for context in contexts if context.abstract_syntax in wanted]

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]  # made at import time
+    StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
@@ -37,6 +38,8 @@ class Inspection:
     verified: bool | None = None
     """The answer to C-ECHO; None when it is not offered."""
     finds: bool = False
+    commits: bool = False
+    """Whether it offers Storage Commitment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def inspect(
 ) -> Inspection:
     """Associate, offer all SOP Classes in each transfer syntax, and verify."""
     ae = application_entity(calling, seconds)
-    services = (Verification, StudyRootQueryRetrieveInformationModelFind)
+    services = (Verification, StudyRootQueryRetrieveInformationModelFind, StorageCommitmentPushModel)
     ae.requested_contexts = [
         build_context(each, syntax) for each in (*services, *dict.fromkeys(sop_classes)) for syntax in SYNTAXES
     ]
@@ -69,7 +72,8 @@ def inspect(
         verified = getattr(association.send_c_echo(), "Status", None) == 0
     association.release()
     finds = StudyRootQueryRetrieveInformationModelFind in accepted
-    return Inspection(None, _secured(peer, tls, seconds), accepted, verified, finds)
+    commits = StorageCommitmentPushModel in accepted
+    return Inspection(None, _secured(peer, tls, seconds), accepted, verified, finds, commits)
 
 
 def _secured(peer: ApplicationEntity, tls: ClientTls | None, seconds: float) -> str:

@@ -20,6 +20,7 @@ from ctiqa_node.dicom import ReceivedInstance
 from ctiqa_node.dimse import contexts
 from ctiqa_node.dimse.access import Congestion, Gate, never_congested
 from ctiqa_node.dimse.associations import AssociationRecord, calling
+from ctiqa_node.dimse.commitment_scp import CommitmentScp
 from ctiqa_node.dimse.server import NodeServer
 from ctiqa_node.dimse.tls import server_context
 from ctiqa_node.errors import Rejected, RetryLater, StateError
@@ -37,6 +38,7 @@ CANNOT_UNDERSTAND = 0xC000
 # PS3.7 C.5.6
 PROCESSING_FAILURE = 0x0110
 NO_TLS = TlsSection()
+NO_COMMITMENT = CommitmentScp()
 UNLIMITED = 1 << 30
 RATE_PATIENCE_SECONDS = 10.0
 """A peer that sends faster than it may is slowed down by at most this long an instance, and then refused."""
@@ -53,6 +55,7 @@ class StorageScp:
         database: Database,
         ingest: Ingest,
         tls: TlsSection = NO_TLS,
+        commitment: CommitmentScp = NO_COMMITMENT,
         congestion: Congestion = never_congested,
     ) -> None:
         self._settings = settings
@@ -63,7 +66,9 @@ class StorageScp:
         self._ingest = ingest
         self._server: NodeServer | None = None
         self._tls = tls
+        self._commitment = commitment
         self._ae = _application_entity(settings)
+        self._ae.supported_contexts = [*contexts.accepted(), *commitment.contexts()]
 
     @property
     def port(self) -> int:
@@ -84,6 +89,7 @@ class StorageScp:
         handlers: list[EventHandlerType] = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, self._echo),
+            *self._commitment.handlers(),
             *self._associations.handlers(),
         ]
         try:
@@ -176,7 +182,6 @@ class StorageScp:
 
 def _application_entity(settings: NodeSection) -> AE:
     ae = AE(ae_title=settings.ae_title)
-    ae.supported_contexts = contexts.accepted()
     # `access.Gate` decides on who and how many: pynetdicom would count connections that never asked for anything.
     ae.maximum_associations = UNLIMITED
     ae.maximum_pdu_size = settings.max_pdu_bytes

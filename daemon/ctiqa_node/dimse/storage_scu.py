@@ -14,6 +14,8 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
+from pynetdicom.events import EventHandlerType
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import time
 
@@ -141,12 +143,21 @@ def _send_batch(
             association.release()
 
 
-def associate(ae: AE, peer: ApplicationEntity, tls: ClientTls | None) -> Association | NoAssociation:
-    """An association with the peer, or why there is none."""
+def associate(
+    ae: AE,
+    peer: ApplicationEntity,
+    tls: ClientTls | None,
+    handlers: Sequence[EventHandlerType] = (),
+    negotiate: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+) -> Association | NoAssociation:
+    """An association with the peer, or why there is none. `handlers` are of what the peer may send over it."""
     secured = None if tls is None else (tls.context, tls.server_name)
     try:
         # pynetdicom's type has no None for the name, which ssl wants where there is none.
-        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=cast(Any, secured))
+        association = ae.associate(
+            peer.host, peer.port, ae_title=peer.ae_title, tls_args=cast(Any, secured), evt_handlers=list(handlers),
+            ext_neg=list(negotiate),
+        )  # fmt: skip
     except OSError as error:  # the name of the host cannot be resolved
         return NoAssociation(f"{peer} cannot be reached: {error.strerror}")
     return association if association.is_established else _why_not(association, peer, tls, ae.connection_timeout)

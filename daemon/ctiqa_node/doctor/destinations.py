@@ -60,6 +60,8 @@ def destination(config: Config, wanted: Destination, *, send_test: bool) -> Iter
     yield from _verified(area, found)
     for name, sop_class in classes.items():
         yield _taken(area, name, sop_class, found)
+    if wanted.commitment:
+        yield from _committing(area, config, wanted, found)
     if send_test:
         yield from _sent(area, peer, calling, seconds, tls, found)
 
@@ -86,6 +88,18 @@ def _taken(area: str, name: str, sop_class: str, found: inspection.Inspection) -
     to_do = f"let the archive take this SOP Class, or set objects: {{{name}: false}}"
     what = f"does not take {name} ({UID(sop_class).name})"
     return failed(area, what, to_do) if name == "sr" else note(area, what, to_do)
+
+
+def _committing(area: str, config: Config, wanted: Destination, found: inspection.Inspection) -> Iterator[Finding]:
+    if not found.commits:
+        to_do = "let the archive offer it to us, or switch destinations[].commitment off: else every result fails"
+        yield failed(area, "does not offer Storage Commitment, which destinations[].commitment asks for", to_do)
+        return
+    yield fine(area, "offers Storage Commitment")
+    titles = (set(peer.ae_titles) for peer in config.peers)
+    if not any(not each or wanted.ae_title in each for each in titles):
+        what = f"no peer calls from {wanted.ae_title}: its report is turned away when it comes on its own association"
+        yield note(area, what, f"name the archive under peers, with ae_titles [{wanted.ae_title}]")
 
 
 def _sent(

@@ -13,7 +13,7 @@ from ctiqa_node import audit
 from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.states import DeliveryState, JobState, SeriesState
+from ctiqa_node.db.states import OPEN_DELIVERIES, JobState, SeriesState
 from ctiqa_node.db.tables import Delivery, Instance, Job, Output, Series
 from ctiqa_node.ledger.removal import carry_out, doom
 from ctiqa_node.state import StateFolder
@@ -56,7 +56,7 @@ def is_due(before: datetime) -> tuple[ColumnElement[bool], ...]:
         Series.state_since < before,
         Series.last_instance_at < before,
         ~select(Job.id).where(Job.series_id == Series.id, Job.state.in_((JobState.TODO, JobState.DOING))).exists(),
-        ~waiting.where(Output.series_id == Series.id, Delivery.state == DeliveryState.PENDING).exists(),
+        ~waiting.where(Output.series_id == Series.id, Delivery.state.in_(OPEN_DELIVERIES)).exists(),
         select(Instance.id).where(Instance.series_id == Series.id, Instance.expired_at.is_(None)).exists(),
     )
 

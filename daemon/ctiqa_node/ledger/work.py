@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ctiqa_node.config import Config
 from ctiqa_node.db.columns import now
-from ctiqa_node.db.states import DeliveryState, JobState, SeriesState
+from ctiqa_node.db.states import OPEN_DELIVERIES, DeliveryState, JobState, SeriesState
 from ctiqa_node.db.tables import AssessmentRow, Delivery, DeliveryTry, Heartbeat, Instance, Job, Output, Series
 from ctiqa_node.ledger.account import AnySelect, TroubleKind
 from ctiqa_node.series import WAITING_FOR_QUIET
@@ -95,7 +95,7 @@ def _series_rules() -> Iterator[Rule]:
 def _settled_rules() -> Iterator[Rule]:
     present = and_(Output.series_id == Series.id, Output.revision == Series.revision)
     sending = select(Delivery.id).join(Output, Delivery.output_id == Output.id).where(present)
-    pending = sending.where(Delivery.state == DeliveryState.PENDING).exists()
+    pending = sending.where(Delivery.state.in_(OPEN_DELIVERIES)).exists()
     unsettled = _of_series(Series.state == SeriesState.ANALYSED, sending.exists(), ~pending)
     yield Rule(TroubleKind.STUCK, unsettled, "a series that is {}, though all its results have ended", _BUG)
     early = _of_series(Series.state.in_((SeriesState.DELIVERED, SeriesState.UNDELIVERED)), pending)
@@ -115,14 +115,16 @@ def _job_rules() -> Iterator[Rule]:
 
 
 def _delivery_rules(config: Config) -> Iterator[Rule]:
-    pending = Delivery.state == DeliveryState.PENDING
+    pending = Delivery.state.in_(OPEN_DELIVERIES)
     known = [destination.name for destination in config.destinations]
     orphans = _of_delivery(pending, Delivery.destination.not_in(known))
     yield Rule(
         TroubleKind.STUCK, orphans, "{} waits, but the configuration has no such destination",
         "restart the node, which ends it, or name the destination again",
     )  # fmt: skip
-    longest = timedelta(seconds=max(config.delivery.max_retry_seconds, config.delivery.first_retry_seconds))
+    settings = config.delivery
+    waits = (settings.max_retry_seconds, settings.first_retry_seconds, settings.commitment_wait_seconds)
+    longest = timedelta(seconds=max(waits))
     far = _of_delivery(pending, Delivery.next_try_at > now() + longest + CLOCK_SLACK)
     yield Rule(TroubleKind.STUCK, far, "{} is to be tried far in the future; was the clock set back?", "queue retry it")
     unsent = _of_delivery(Delivery.state == DeliveryState.SENT, Delivery.sent_at.is_(None))
