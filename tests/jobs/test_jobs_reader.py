@@ -51,7 +51,7 @@ class Scripted(Analyst):
     def __init__(self) -> None:
         self.device = "cpu"
 
-    def assess(self, volume: CtVolume, progress: Callable[[float], None]) -> list[Assessed]:
+    def assess(self, volume: CtVolume, progress: Callable[[float], None], attempt: int) -> list[Assessed]:
         count = len(volume.sources)
         random = np.random.default_rng(7)
         scores = random.uniform(0, 4, count).tolist()
