@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence, Set
 from datetime import datetime, timedelta
-from enum import StrEnum
 from io import BytesIO
 
 from pydicom import dcmread
@@ -14,6 +13,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
+from ctiqa_node.arrivals import Arrival, Arrivals, Outcome, row_values
 from ctiqa_node.config import SeriesSection
 from ctiqa_node.ct.claims import MOST_INFLATED_BYTES, inflates_within
 from ctiqa_node.ct.selection import InstanceSummary, choose
@@ -35,14 +35,6 @@ log = get_logger(__name__)
 _VALUED = frozenset({SeriesState.ANALYSED, SeriesState.DELIVERED, SeriesState.UNDELIVERED})
 
 
-class Outcome(StrEnum):
-    """What became of an instance that was received."""
-
-    KEPT = "kept"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-
-
 class Ingest:
     """Takes instances in, and closes series that have become quiet."""
 
@@ -50,6 +42,7 @@ class Ingest:
         self._database = database
         self._spool = spool
         self._settings = settings
+        self._arrivals = Arrivals(database, self._enter)
 
     def receive(self, received: ReceivedInstance) -> Outcome:
         """Keep one instance: file and row are on disk when this returns.
@@ -66,7 +59,7 @@ class Ingest:
             path = self._spool.store(received.part10)
             recorded = False
             try:
-                outcome = self._record(received, header, digest, path)
+                outcome = self._arrivals.record(Arrival(received, header, digest, path))
                 recorded = True
             finally:
                 if not recorded:
@@ -94,31 +87,32 @@ class Ingest:
             return instance.series.state in _VALUED
         return self._spool.path(instance.path).is_file()
 
-    def _record(self, received: ReceivedInstance, header: Header, digest: str, path: str) -> Outcome:
-        with self._database.write() as session:
-            same = _find_same(session, received.sop_instance_uid, digest)
-            if same is not None:
-                # Two associations brought it at once; or its file had gone, and this one takes its place.
-                if self._is_kept(same):
-                    self._spool.discard(path)
-                else:
-                    _take_again(session, same, path)
-                _count(session, received, same)
-                return Outcome.DUPLICATE
-            kept = _find_kept(session, received.sop_instance_uid)
-            series = _find_or_open_series(session, header)
-            state = InstanceState.KEPT if kept is None else InstanceState.CONFLICT
-            session.add(_row(received, header, digest, path, state, series))
-            _count_stored(session, received)
-            if state is InstanceState.CONFLICT:
-                log.warning(
-                    "SOP Instance UID came before with other content; kept apart, not assessed",
-                    sop_instance=received.sop_instance_uid, series=header.series_instance_uid,
-                )  # fmt: skip
-                _keep_awake(series)
-                return Outcome.CONFLICT
-            _touch(session, series)
-            return Outcome.KEPT
+    def _enter(self, session: Session, arrival: Arrival) -> Outcome:
+        """Write down an instance that is not just another one of a series that is being received."""
+        received, header = arrival.received, arrival.header
+        same = _find_same(session, received.sop_instance_uid, arrival.sha256)
+        if same is not None:
+            # Two associations brought it at once; or its file had gone, and this one takes its place.
+            if self._is_kept(same):
+                self._spool.discard(arrival.path)
+            else:
+                _take_again(session, same, arrival.path)
+            _count(session, received, same)
+            return Outcome.DUPLICATE
+        kept = _find_kept(session, received.sop_instance_uid)
+        series = _find_or_open_series(session, header)
+        state = InstanceState.KEPT if kept is None else InstanceState.CONFLICT
+        session.add(Instance(series=series, **row_values(arrival, state)))
+        _count_stored(session, received)
+        if state is InstanceState.CONFLICT:
+            log.warning(
+                "SOP Instance UID came before with other content; kept apart, not assessed",
+                sop_instance=received.sop_instance_uid, series=header.series_instance_uid,
+            )  # fmt: skip
+            _keep_awake(series)
+            return Outcome.CONFLICT
+        _touch(session, series)
+        return Outcome.KEPT
 
     def close_quiet_series(self) -> int:
         """Decide on every series that has been quiet long enough; returns how many."""
@@ -267,29 +261,6 @@ def _without_pixels(series: Series, chosen: Sequence[Instance]) -> str | None:
     return (
         f"the pixel data of {expired} of its {len(chosen)} slices has expired (retention.days){values}; "
         "send the whole series again to have it assessed"
-    )
-
-
-def _row(
-    received: ReceivedInstance, header: Header, digest: str, path: str, state: InstanceState, series: Series
-) -> Instance:
-    summary = header.summary
-    return Instance(
-        series=series,
-        association_id=received.association_id,
-        sop_instance_uid=received.sop_instance_uid,
-        sop_class_uid=received.sop_class_uid,
-        transfer_syntax_uid=received.transfer_syntax_uid,
-        sha256=digest,
-        bytes=len(received.part10),
-        path=path,
-        state=state,
-        received_at=now(),
-        modality=summary.modality,
-        image_type=list(summary.image_type),
-        orientation=list(summary.orientation) if summary.orientation is not None else None,
-        frames=summary.frames,
-        own_result=summary.is_own_result,
     )
 
 

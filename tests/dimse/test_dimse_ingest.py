@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from ctiqa_node.arrivals import Outcome
 from ctiqa_node.config import SeriesSection
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import InstanceState, SeriesState
 from ctiqa_node.db.tables import Instance, Job, Series, SeriesChange
 from ctiqa_node.dicom import ReceivedInstance
-from ctiqa_node.ingest import Ingest, Outcome
+from ctiqa_node.ingest import Ingest
 from ctiqa_node.spool import Spool
 from support.rows import new_database
 from support.slices import ct_datasets, received
@@ -144,7 +145,7 @@ def test_an_error_while_recording_leaves_no_file(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("ctiqa_node.ingest._row", fail)
+        patch.setattr("ctiqa_node.ingest.row_values", fail)
         with pytest.raises(ZeroDivisionError):
             ingest.receive(received(dataset))
     assert _files(spool) == 0

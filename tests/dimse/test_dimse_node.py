@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from ctiqa_node.arrivals import Outcome
 from ctiqa_node.config import Config, Destination, OutputsSection
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome, DeliveryState, OutputKind, OutputState, SeriesState
@@ -18,7 +19,6 @@ from ctiqa_node.db.tables import Association, Delivery, Instance, Job, Output
 from ctiqa_node.db.tables import Series as SeriesRow
 from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.errors import StateError
-from ctiqa_node.ingest import Outcome
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.node import Node
 from ctiqa_node.state import NodeLock, StateFolder

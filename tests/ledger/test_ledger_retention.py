@@ -12,12 +12,12 @@ from ledger_books import Books
 from pydicom.dataset import Dataset
 from sqlalchemy import func, select, update
 
+from ctiqa_node.arrivals import Outcome
 from ctiqa_node.db.books import AuditEntry
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, SeriesState
 from ctiqa_node.db.tables import Instance, Job, MeasurementRow, Series
 from ctiqa_node.errors import CtiqaError
-from ctiqa_node.ingest import Outcome
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.ledger import retention
 from ctiqa_node.ledger.account import Fate, TroubleKind

@@ -14,6 +14,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import EventHandlerType
 
 from ctiqa_node import __version__
+from ctiqa_node.arrivals import Outcome
 from ctiqa_node.config import NodeSection
 from ctiqa_node.db.session import Database
 from ctiqa_node.dicom import ReceivedInstance
@@ -24,7 +25,7 @@ from ctiqa_node.dimse.commitment_scp import CommitmentScp
 from ctiqa_node.dimse.server import NodeServer
 from ctiqa_node.dimse.tls import server_context
 from ctiqa_node.errors import Rejected, RetryLater, StateError
-from ctiqa_node.ingest import Ingest, MismatchedDataset, Outcome
+from ctiqa_node.ingest import Ingest, MismatchedDataset
 from ctiqa_node.logs import get_logger
 from ctiqa_node.network_settings import Peer, TlsSection
 
