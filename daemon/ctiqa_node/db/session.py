@@ -53,9 +53,12 @@ def _begin(connection: Any) -> None:
 
 
 def _forget_connections_of_a_bad_disk(context: ExceptionContext) -> None:
-    # Opened while the disk was read-only a connection stays so for ever: the pool must not hand it out again.
+    # Opened while the disk was read-only a connection stays so for ever, and so does any later one as long as one of
+    # them is open: SQLite shares the index of the log among all connections of a process.
     if disk_trouble(context.original_exception):
         context.is_disconnect = True
+        if context.engine is not None:
+            context.engine.dispose()
 
 
 def disk_trouble(error: BaseException) -> str | None:
