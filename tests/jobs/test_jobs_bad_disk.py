@@ -21,6 +21,7 @@ from ctiqa_node.health import NODE_PROCESS
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.state import StateFolder
 from ctiqa_node.supervisor import Supervisor
+from ctiqa_node.tasks import Assessing
 from ctiqa_node.worker import PROCESS, Worker
 from support.rows import add_waiting_job, new_database
 
@@ -39,8 +40,8 @@ def database(config: Config) -> Iterator[Database]:
     database.close()
 
 
-class Broken:
-    """Assessing that fails with an error."""
+class Broken(Assessing):
+    """Fails with an error."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error

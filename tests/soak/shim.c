@@ -3,7 +3,8 @@
  * Loaded with LD_PRELOAD. With SOAK_LOG, each change and each sync is appended to that file once it is done, in the
  * order in which they happened, with what is sent over sockets in between. With SOAK_FAULT, changes fail for as long
  * as that file is there, with the error number that it holds; if a word follows, those whose path has that word in it.
- * With SOAK_KILLER, a worker kills itself when it has made as many changes as that file says since it was there.
+ * With SOAK_KILLER, a worker kills itself when its main thread has made as many changes as that file says since
+ * it was there.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -93,7 +95,7 @@ static int ours(int fd, struct stat *status, char *path) {
 /* Dies after so many changes as the file SOAK_KILLER says, if this is a worker; the file goes with it. */
 static void die_in_time(void) {
     static long left = -1;
-    if (!killer || !is_worker) return;
+    if (!killer || !is_worker || syscall(SYS_gettid) != getpid()) return; /* its signs of life are of another thread */
     int (*real_open)(const char *, int, ...) = dlsym(RTLD_NEXT, "open");
     int before = errno, fd = real_open(killer, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {

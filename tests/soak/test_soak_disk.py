@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archives import free_port
-from counting import CountingArchive, count
+from counting import FINAL, CountingArchive, count
 from phases import under_way
 from pydicom import dcmread
 from senders import Modality
@@ -53,7 +53,8 @@ class Ward:
     """A node with an archive, and three senders that do not give up; `finish` counts."""
 
     def __init__(self, folder: Path, state: Path, **settings: object) -> None:
-        self.archive = CountingArchive().start()
+        self.archive = CountingArchive()
+        self.archive.start()
         self.port = free_port()
         destination = ("archive", ApplicationEntity("COUNTER", "127.0.0.1", self.archive.port))
         node = {"port": self.port, "state_dir": str(state)}
@@ -78,12 +79,25 @@ class Ward:
         assert self.node.process is not None
         return self.node.process.poll() is None
 
+    def wait_for_senders(self) -> None:
+        """Until all they have was answered with Success."""
+        eventually(lambda: all(sender.idle for sender in self.senders), 240)
+
+    def has_ended(self) -> bool:
+        """Whether all that was given was sent, and came to an end."""
+        time.sleep(0.2)
+        return all(sender.idle for sender in self.senders) and set(self.node.status()["series"]) <= FINAL
+
+    def seconds(self) -> float:
+        """Since it was made."""
+        return time.monotonic() - self._began
+
     def finish(self, report: Report, fault: str, series: list[list[Path]]) -> None:
         """Everything comes to its end by itself, and adds up."""
-        eventually(lambda: all(sender.idle for sender in self.senders), 90)
-        results = self.node.wait_for_end(len(series), 180)
+        self.wait_for_senders()
+        results = self.node.wait_for_end(len(series), 300)
         counted = count(self.node, self.stored, self.archive.instances, sent_again=self.archive.sent_again)
-        report.add(Row(fault, 1, counted, time.monotonic() - self._began))
+        report.add(Row(fault, 1, counted, self.seconds()))
         counted.check()
         assert self.stored == {path for paths in series for path in paths}
         assert {each["state"] for each in results} == {"delivered"}, [each["reason"] for each in results]
@@ -161,7 +175,7 @@ def fill(disk: Path, leave_mib: float) -> Path:
     """Fill a disk but for so many MiB; the file that does it."""
     filler = disk / "filler"
     # Never less full than before: somebody may be waiting for room. What the node writes meanwhile makes it no fuller.
-    with filler.open("ab") as file, suppress(OSError):
+    with suppress(OSError), filler.open("ab", buffering=0) as file:
         file.write(bytes(max(0, shutil.disk_usage(disk).free - int(leave_mib * (1 << 20)))))
     return filler
 

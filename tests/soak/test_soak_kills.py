@@ -31,7 +31,7 @@ SERIES, SENDERS = 10, 3
 AIM_SECONDS = 8.0
 DEADLINE_SECONDS = 600.0
 FAST = {"assessors": ["noise_level"]}
-WORKERS = (FAST, FOUR_MODELS, FAST, {})
+WORKERS: tuple[dict[str, list[str]], ...] = (FAST, FOUR_MODELS, FAST, {})
 """For one seed after the other: the last one has all models that ship."""
 
 
@@ -126,7 +126,7 @@ def test_the_node_is_killed_again_and_again(
             for _ in range(SERIES):
                 give()
             with node:
-                eventually(lambda: all(sender.idle for sender in senders), 120)
+                eventually(lambda: all(sender.idle for sender in senders), 240)
                 results = node.wait_for_end(SERIES, DEADLINE_SECONDS)
         finally:
             for sender in senders:
