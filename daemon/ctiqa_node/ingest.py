@@ -116,6 +116,7 @@ class Ingest:
 
     def close_quiet_series(self) -> int:
         """Decide on every series that has been quiet long enough; returns how many."""
+        self._spool.tidy()
         before = now() - timedelta(seconds=self._settings.quiet_seconds)
         with self._database.read() as session:
             quiet = list(session.scalars(_quiet_since(before)))

@@ -29,6 +29,8 @@ class Spool:
         self.root = root
         self._min_free = min_free_bytes
         self._incoming = root / "incoming"
+        self._doomed: set[Path] = set()
+        """Files that nobody claims, and that a bad disk did not let us remove."""
         if make:
             self._make()
 
@@ -49,15 +51,15 @@ class Spool:
         token = uuid.uuid4().hex
         temporary = self._incoming / f"{token}.part"
         target = self.root / "objects" / token[:2] / f"{token}.dcm"
+        self.tidy()
         try:
             self.require_room(len(content))
             _write_synced(temporary, content)
             temporary.rename(target)
             sync_folder(target.parent)
         except OSError as error:
-            for leftover in (temporary, target):
-                with suppress(OSError):
-                    leftover.unlink(missing_ok=True)
+            self._remove(temporary)
+            self._remove(target)
             raise RetryLater(f"The spool cannot be written: {error.strerror} ({self.root}).") from error
         return str(target.relative_to(self.root))
 
@@ -82,8 +84,21 @@ class Spool:
         return self.root / relative
 
     def discard(self, relative: str) -> None:
-        """Remove a file that no row claims."""
-        self.path(relative).unlink(missing_ok=True)
+        """Remove a file that no row claims; as soon as the disk lets us."""
+        self._remove(self.path(relative))
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            self._doomed.add(path)
+        else:
+            self._doomed.discard(path)
+
+    def tidy(self) -> None:
+        """Remove what a bad disk did not let us remove when it was to go."""
+        for path in tuple(self._doomed):
+            self._remove(path)
 
     def set_aside_unclaimed(self, claimed: Collection[str]) -> int:
         """After a crash: remove half-written files, move those without a row to `unclaimed/`; returns how many."""

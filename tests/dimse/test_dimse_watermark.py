@@ -31,7 +31,7 @@ class Disk(Spool):
         return int(self.free_mib * MIB)
 
 
-def _answer(association: Association) -> tuple[int, int, int] | None:
+def _answer(association: Association) -> tuple[int | None, int | None, int | None] | None:
     if association.is_established:
         association.release()
         return None

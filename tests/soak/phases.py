@@ -17,7 +17,23 @@ _QUERIES = {
 }
 PHASES = ("start", *_QUERIES, "idle")
 """`start` is before the node says that it is ready; `waiting` is a series that is complete, and not begun."""
-AIMS = ("start", "reception", "settling", "assessment", "making", "delivery")
+AIMS = ("start", "reception", "reception", "settling", "assessment", "making", "delivery")
+
+
+def step_of_the_worker(database: Path) -> str:
+    """What the worker was at: nothing, assessing, or making an object of some kind."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as connection:
+        making = connection.execute("SELECT kind FROM unmade_outputs WHERE reason IS NULL").fetchone()
+        if making:
+            return f"making {making[0]}"
+        job = connection.execute(
+            "SELECT (SELECT count(*) FROM assessments WHERE series_id = jobs.series_id AND revision = jobs.revision),"
+            " (SELECT count(*) FROM outputs WHERE series_id = jobs.series_id AND revision = jobs.revision)"
+            " FROM jobs WHERE state = 'doing'"
+        ).fetchone()
+    if job is None:
+        return "between two jobs"
+    return "between two objects" if job[1] else "between values and objects" if job[0] else "assessing"
 
 
 def under_way(database: Path) -> set[str]:

@@ -85,6 +85,24 @@ class BadDisk:
             self._switch.unlink()
 
 
+class WorkerKiller:
+    """Kills a worker between two changes that it makes to its files, whatever step of its work they belong to."""
+
+    def __init__(self, library: Path, root: Path, switch: Path) -> None:
+        self._switch = switch
+        self.variables = {"LD_PRELOAD": str(library), "SOAK_ROOT": str(root), "SOAK_KILLER": str(switch)}
+
+    def arm(self, changes: int) -> None:
+        """Let it die after so many changes more."""
+        whole = self._switch.with_suffix(".new")
+        whole.write_text(str(changes))
+        whole.rename(self._switch)
+
+    def has_struck(self) -> bool:
+        """Whether it died."""
+        return not self._switch.exists()
+
+
 def read_log(path: Path) -> Iterator[Deed]:
     """What was recorded, in its order; half a record at the end is none."""
     content = memoryview(path.read_bytes())

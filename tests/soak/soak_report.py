@@ -25,6 +25,8 @@ class Row:
     seconds: float
     phases: Mapping[str, int] = field(default_factory=dict)
     """In which phases of the node it fell; several can be under way at once."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """At which steps of the worker it fell."""
 
 
 class Report:
@@ -57,10 +59,13 @@ class Report:
         phases = sum((Counter(row.phases) for row in self.rows), Counter[str]())
         lines += ["", "Kills of the node by what was under way (several at once count in each):"]
         lines += [f"  {phase:<12}{phases[phase]:>5}" for phase in PHASES]
+        lines += ["", "Kills of the worker by what it was at:"]
+        steps = sum((Counter(row.steps) for row in self.rows), Counter[str]())
+        lines += [f"  {step:<28}{number:>5}" for step, number in sorted(steps.items())]
         return "\n".join(lines) + "\n"
 
 
 def _as_json(row: Row) -> dict[str, Any]:
-    values = asdict(replace(row, phases=dict(row.phases)))
+    values = asdict(replace(row, phases=dict(row.phases), steps=dict(row.steps)))
     values["count"]["lost"], values["count"]["doubled"] = len(row.count.lost), len(row.count.doubled)
     return {**values, "seconds": round(row.seconds, 1)}

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archives import free_port
-from counting import Count, CountingArchive
+from counting import Count, CountingArchive, count
 from power import ForgetfulDisk
 from senders import Modality
 from shim import Deed, build_shim, read_log, recording
 from soak_report import Report, Row
 from sqlalchemy import select
+from test_soak_disk import ward
 from test_soak_kills import FAST
 
 from ctiqa_node.config import Config
@@ -142,3 +143,23 @@ def test_what_was_promised_before_the_cut_is_there_after_it(
     assert promised_most == SERIES * SLICES
     counted = Count(promised=found, found=found, reconcile=0)
     soak_report.add(Row(f"power cut, {left} left of what was not synced", len(places), counted, report_seconds()))
+
+
+def test_a_node_goes_on_with_what_the_cut_left(
+    recorded: tuple[Path, Path, list[Path]], tmp_path: Path, seed: int, kills: int, soak_report: Report
+) -> None:
+    disk, log, paths = recorded
+    chance = random.Random(seed)
+    places = chance.sample(cuts(list(read_log(log)), chance, 40), max(1, kills // 25))
+    for place, forgetful in at_each_cut(disk, log, places):
+        folder = tmp_path / f"cut-{place}"
+        state = folder / "disk" / "var" / "ctiqa"
+        forgetful.after_a_cut(folder / "disk", chance)
+        with ward(folder, state) as here, here.node:
+            here.give([paths[first : first + SLICES] for first in range(0, len(paths), SLICES)])
+            here.wait_for_senders()
+            here.node.wait_for_end(SERIES, 300)
+            counted = count(here.node, here.stored)
+        soak_report.add(Row(f"power cut after deed {place}, node started, all sent again", 1, counted, here.seconds()))
+        counted.check()
+        assert here.stored == set(paths)

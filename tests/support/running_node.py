@@ -21,7 +21,7 @@ from ctiqa_node.health import node_status
 from support.waiting import eventually
 
 _COMMAND = [sys.executable, "-c", "from ctiqa_node.cli import main; main()"]
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 
 FOUR_MODELS = {"assessors": ["n2q", "noise_level", "snr", "brisque"]}
 """`worker` for tests of the way of a series: quicker than all models, and slow enough to be caught at work."""
@@ -146,7 +146,7 @@ class RunningNode:
         self.process.kill()
         self.process.wait(timeout=10)
 
-    def stop(self, seconds: float = 30) -> int:
+    def stop(self, seconds: float = 90) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)

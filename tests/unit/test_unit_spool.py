@@ -156,3 +156,18 @@ def test_spooled_files_belong_to_their_owner_alone_through_the_state_folder(tmp_
     finally:
         os.umask(old)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (folder.root, folder.spool, folder.outputs)] == [0o700] * 3
+
+
+def test_what_a_bad_disk_keeps_is_removed_later(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    relative = spool.store(b"nobody claims it")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", _read_only)
+        spool.discard(relative)
+        spool.tidy()
+        assert len(_files(spool)) == 1
+    spool.tidy()
+    assert _files(spool) == []
+
+
+def _read_only(path: Path, missing_ok: bool = False) -> None:
+    raise OSError(30, "Read-only file system", str(path))

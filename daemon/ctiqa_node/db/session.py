@@ -14,6 +14,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_TIMEOUT_MS = 30_000
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
@@ -31,7 +32,7 @@ def open_engine(path: Path) -> Engine:
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
-    event.listen(engine, "handle_error", _forget_connections_of_a_bad_disk)
+    _Reopening(engine)
     return engine
 
 
@@ -52,10 +53,34 @@ def _begin(connection: Any) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
 
 
-def _forget_connections_of_a_bad_disk(context: ExceptionContext) -> None:
-    # Opened while the disk was read-only a connection stays so for ever: the pool must not hand it out again.
-    if disk_trouble(context.original_exception):
+class _Reopening:
+    """Closes all connections after a trouble with the disk, each as soon as nobody uses it.
+
+    Opened while the disk was read-only, a connection stays read-only; and so is any later one as long as one of them is
+    open, since SQLite shares the index of its log among the connections of a process.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._troubles = 0
+        event.listen(engine, "connect", self._opened)
+        event.listen(engine, "checkin", self._returned)
+        event.listen(engine, "handle_error", self._failed)
+
+    def _opened(self, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        del connection
+        record.info["troubles"] = self._troubles
+
+    def _returned(self, connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        if connection is not None and record.info.get("troubles") != self._troubles:
+            record.invalidate()
+
+    def _failed(self, context: ExceptionContext) -> None:
+        if disk_trouble(context.original_exception) is None:
+            return
+        self._troubles += 1
         context.is_disconnect = True
+        if context.engine is not None:
+            context.engine.pool.dispose()  # those that nobody uses just now
 
 
 def disk_trouble(error: BaseException) -> str | None:
