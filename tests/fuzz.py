@@ -36,7 +36,7 @@ from support.waiting import eventually
 
 SENDERS = 8
 MOST_GROWTH_MIB = 64.0
-WARM_UP = 400
+WARM_UP = 2000
 ROUND = 2000
 """After so many inputs an honest peer must be served, and what was kept is read and removed."""
 MOST_HONEST_SECONDS = 20.0
@@ -67,7 +67,7 @@ def main() -> int:
     logging.getLogger().addHandler(unexpected)
     folder = Path(tempfile.mkdtemp(prefix="ctiqa-fuzz-"))
     say(f"seed {arguments.seed}, {arguments.inputs} inputs, {SENDERS} senders")
-    with Reception(folder / "node", acse_timeout_seconds=5, network_timeout_seconds=5) as reception:
+    with Reception(folder / "node", acse_timeout_seconds=2, network_timeout_seconds=2) as reception:
         faults = Run(reception, arguments.seed, folder).send(arguments.inputs)
         eventually(lambda: not reception.scp._ae.active_associations, 60)
         left = sum(row.outcome is AssociationOutcome.OPEN for row in reception.associations())
@@ -133,7 +133,7 @@ class Run:
             sender.join()
 
     def _look_after(self) -> list[str]:
-        """Whether an honest peer is served, and whether what was kept can be read or refused."""
+        """Whether an honest peer is served, and whether what was kept can be read or refused; and all is quiet then."""
         began = time.monotonic()
         answers = store(self._reception.port, self._honest)
         seconds = time.monotonic() - began
@@ -153,6 +153,7 @@ class Run:
         if faults:
             for number, what in enumerate(self._latest):
                 (self._folder / f"{number:02d}-{what.name}.bin").write_bytes(what.first + b"".join(what.then))
+        eventually(lambda: not self._reception.scp._ae.active_associations, 60)
         gc.collect()
         return faults
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
+from ctiqa_node.ct import headers
 from ctiqa_node.ct.selection import InstanceSummary, summarise
 from ctiqa_node.report.uids import is_own_result
 
-# What pydicom raises on bytes that are no dataset, whatever they pretend to be.
-UNREADABLE = (
-    InvalidDicomError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OSError, OverflowError,
-    NotImplementedError, RecursionError, struct.error, zlib.error,
-)  # fmt: skip
+UNREADABLE = (*headers.UNREADABLE, OSError)
+"""What pydicom raises on bytes that are no dataset, whatever they pretend to be; OSError for broken sequences."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import sqlite3
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pydicom
@@ -253,6 +254,18 @@ def test_whatever_is_broken_in_a_dataset_it_is_read_or_rejected(dataset: Dataset
         return
     assert header.series_instance_uid
     choose([header.summary] * 5, min_slices=5)
+
+
+@pytest.mark.parametrize("vr", [b"SS", b"US", b"FL", b"UL", b"AT", b"SQ", b"OB", b"XX"])
+def test_a_character_set_of_another_value_representation_is_an_unreadable_dataset(dataset: Dataset, vr: bytes) -> None:
+    # pydicom asks for it whenever it reads a text, and does not expect what comes then.
+    whole = received(dataset)
+    body = whole.part10[whole.dataset_offset :]
+    at = body.index(b"\x08\x00\x05\x00CS")
+    (length,) = struct.unpack_from("<H", body, at + 6)
+    broken = body[:at] + b"\x08\x00\x05\x00" + vr + b"\x05\x00ISO_I" + body[at + 8 + length :]
+    with suppress(Rejected):
+        read_header(_with(whole, whole.part10[: whole.dataset_offset] + broken))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,0 +1,233 @@
+"""Load: a thousand associations, ten thousand instances, one instance of 800 MB, and peers that drip."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from ctiqa_node.ct.enhanced_writer import write_enhanced
+from ctiqa_node.ct.writer import write_series
+from ctiqa_node.db.session import Database
+from ctiqa_node.db.states import AssociationOutcome
+from ctiqa_node.db.tables import Association
+from ctiqa_node.dicom import ApplicationEntity
+from support.fuzz import RELEASE, association_request
+from support.memory import Watch, resident_mib
+from support.peers import Archive, associated, store
+from support.running_node import RunningNode
+from support.slices import ct_datasets
+from support.waiting import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.peers]
+
+MOST_GROWTH_MIB = 10.0
+QUICK = {"assessors": ["snr", "noise_level"]}
+AT_ONCE = 30
+DRIP_SECONDS = 60
+"""What the node waits for a PDU to be whole; honest peers must be done by then, on a busy machine too."""
+
+
+@contextmanager
+def _node(folder: Path, **settings: object) -> Iterator[tuple[RunningNode, int]]:
+    """A running node, and its process."""
+    with RunningNode(folder, **settings) as node:
+        assert node.process is not None
+        yield node, node.process.pid
+
+
+def _tell(text: str) -> None:
+    """Figures for whoever runs it, whatever pytest captures."""
+    sys.__stdout__.write(f"\n{text}\n")
+
+
+def _released(port: int, times: int) -> None:
+    for _ in range(times):
+        with associated(port):
+            pass
+
+
+def _wave(port: int) -> None:
+    """So many associations that are all open at once, and then released; spoken byte by byte, without a thread each."""
+    asking = association_request()
+    with ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(AT_ONCE)]
+        for answer, message in ((b"\x02", asking), (b"\x06", RELEASE)):
+            for connection in connections:
+                connection.sendall(message)
+            assert [connection.recv(1 << 16)[:1] for connection in connections] == [answer] * AT_ONCE
+
+
+@pytest.mark.timeout(600)
+def test_a_thousand_associations_one_by_one_and_in_waves_keep_memory_flat(tmp_path: Path) -> None:
+    with _node(tmp_path / "node", worker=QUICK) as (node, pid):
+        _released(node.port, 100)
+        for _ in range(3):
+            _wave(node.port)
+        before = resident_mib(pid)
+        _released(node.port, 500)
+        one_by_one = resident_mib(pid)
+        for _ in range(20):
+            _wave(node.port)
+        eventually(lambda: not _outcomes(node)[AssociationOutcome.OPEN], 60)
+        after = resident_mib(pid)
+        _tell(
+            f"1,100 associations: {before:.1f} MiB, {one_by_one:.1f} after 500, {after:.1f} after 600 in waves of {AT_ONCE}"
+        )
+        assert after - before < MOST_GROWTH_MIB
+        assert _outcomes(node) == {AssociationOutcome.RELEASED: 100 + 3 * AT_ONCE + 500 + 20 * AT_ONCE}
+
+
+def _outcomes(node: RunningNode) -> Counter[AssociationOutcome]:
+    """How the node's associations ended, as its database has it."""
+    database = Database(node.state / "ctiqa.sqlite")
+    try:
+        with database.read() as session:
+            return Counter(session.scalars(select(Association.outcome)))
+    finally:
+        database.close()
+
+
+def _storescu(peer: ApplicationEntity, *what: str, seconds: float) -> float:
+    """Send with dcmtk; how long it took."""
+    began = time.monotonic()
+    patience = ("-R", "-to", "30", "-td", str(int(seconds)))
+    done = subprocess.run(
+        ["storescu", *patience, "-aec", peer.ae_title, peer.host, str(peer.port), *what],
+        capture_output=True, text=True, timeout=seconds, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+    return time.monotonic() - began
+
+
+@pytest.mark.timeout(1800)
+def test_ten_thousand_instances_in_one_series_reach_a_final_state(tmp_path: Path) -> None:
+    count = 10_000
+    slices = np.random.default_rng(1).normal(40, 20, (100, 64, 64)).round()
+    ramp = np.tile(slices, (count // 100, 1, 1))
+    ramp[:, 0, 0] = np.arange(count) % 2000
+    write_series(ramp, (0.2, 4.0, 4.0), tmp_path / "ct")
+    with Archive() as archive:
+        peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
+        with _node(tmp_path / "node", archives=[("archive", peer)], worker=QUICK, series={"quiet_seconds": 20}) as (
+            node,
+            pid,
+        ):
+            with Watch(pid) as watch:
+                before = resident_mib(pid)
+                sending = _storescu(node.peer, "+sd", str(tmp_path / "ct"), seconds=900)
+                received = resident_mib(pid)
+                began = time.monotonic()
+                (result,) = node.wait_for_end(1, 600)
+                assessing = time.monotonic() - began
+            _tell(
+                f"{count} instances: sent in {sending:.0f} s ({count / sending:.0f} a second), final state "
+                f"{assessing:.0f} s later; node {before:.0f} MiB at first, {received:.0f} when received, at most "
+                f"{watch.node:.0f}; worker at most {watch.worker:.0f}"
+            )
+            assert result["state"] == "delivered", result
+            assert received - before < 100
+            assert node.run("reconcile").returncode == 0
+    assert archive.kept
+
+
+@pytest.mark.timeout(1200)
+def test_an_enhanced_ct_of_800_mb_is_received_and_assessed(tmp_path: Path) -> None:
+    few = np.random.default_rng(2).normal(40, 20, (8, 512, 512)).astype(np.float32)
+    write_enhanced(np.tile(few, (200, 1, 1)), (0.5, 0.7, 0.7), tmp_path / "ct" / "large.dcm")
+    megabytes = (tmp_path / "ct" / "large.dcm").stat().st_size / 1e6
+    assert megabytes > 800
+    with Archive() as archive:
+        peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
+        with _node(tmp_path / "node", archives=[("archive", peer)], worker=QUICK) as (node, pid):
+            with Watch(pid) as watch:
+                before = resident_mib(pid)
+                sending = _storescu(node.peer, str(tmp_path / "ct" / "large.dcm"), seconds=300)
+                received = resident_mib(pid)
+                began = time.monotonic()
+                (result,) = node.wait_for_end(1, 600)
+                assessing = time.monotonic() - began
+            _tell(
+                f"Enhanced CT of {megabytes:.0f} MB: sent in {sending:.1f} s, final state {assessing:.0f} s later; "
+                f"node {before:.0f} MiB at first, at most {watch.node:.0f}, {received:.0f} afterwards; worker at most "
+                f"{watch.worker:.0f}"
+            )
+            assert result["state"] == "delivered", result
+            assert watch.node < before + 2.5 * megabytes
+            assert received < before + 200
+
+
+@pytest.mark.timeout(300)
+def test_peers_that_drip_half_pdus_block_nobody_and_are_ended(tmp_path: Path) -> None:
+    half_request = association_request()[:60]
+    half_fragment = struct.pack(">BBLLBB", 4, 0, 5000, 4996, 1, 0)
+    timeouts = {"acse_timeout_seconds": DRIP_SECONDS, "network_timeout_seconds": DRIP_SECONDS}
+    with _node(tmp_path / "node", node=timeouts, worker=QUICK) as (node, _):
+        alone = _time_to_store(node.port, tmp_path / "alone")
+        drips = [_dripping(node.port, half_request, asked=False) for _ in range(20)]
+        drips += [_dripping(node.port, association_request() + half_fragment, asked=True) for _ in range(40)]
+        began, stop = time.monotonic(), threading.Event()
+        dripping = threading.Thread(target=_drip, args=(drips, stop))
+        dripping.start()
+        try:
+            beside = max(_time_to_store(node.port, tmp_path / f"beside{number}") for number in range(4))
+            assert not any(map(_is_closed, drips)), "they must still be there"
+            eventually(lambda: all(map(_is_closed, drips)), 3 * DRIP_SECONDS)
+            ended = time.monotonic() - began
+        finally:
+            stop.set()
+            dripping.join(20)
+            for drip in drips:
+                drip.close()
+        _tell(f"20 instances: {alone:.2f} s alone, {beside:.2f} s beside 60 that drip; all were ended in {ended:.0f} s")
+        assert beside < max(10 * alone, 10)
+
+
+def _time_to_store(port: int, folder: Path) -> float:
+    datasets = ct_datasets(folder, 20)
+    began = time.monotonic()
+    assert store(port, datasets) == [0] * 20
+    return time.monotonic() - began
+
+
+def _dripping(port: int, beginning: bytes, *, asked: bool) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), 20)
+    request_bytes = len(association_request())
+    connection.sendall(beginning[:request_bytes])
+    if asked:
+        assert connection.recv(1 << 16)[:1] == b"\x02"
+        connection.sendall(beginning[request_bytes:])
+    return connection
+
+
+def _drip(connections: Sequence[socket.socket], stop: threading.Event) -> None:
+    """A byte for each, again and again."""
+    while not stop.wait(0.5):
+        for connection in connections:
+            try:
+                connection.sendall(b"\x00")
+            except OSError:
+                continue
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    connection.settimeout(0.01)
+    try:
+        while connection.recv(4096):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return True
