@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime, timedelta
 from enum import StrEnum
 from io import BytesIO
@@ -35,6 +35,9 @@ log = get_logger(__name__)
 _VALUED = frozenset({SeriesState.ANALYSED, SeriesState.DELIVERED, SeriesState.UNDELIVERED})
 
 
+MayClose = Callable[[Session, Series], bool]
+
+
 class Outcome(StrEnum):
     """What became of an instance that was received."""
 
@@ -46,10 +49,14 @@ class Outcome(StrEnum):
 class Ingest:
     """Takes instances in, and closes series that have become quiet."""
 
-    def __init__(self, database: Database, spool: Spool, settings: SeriesSection) -> None:
+    def __init__(
+        self, database: Database, spool: Spool, settings: SeriesSection, may_close: MayClose = lambda *_: True
+    ) -> None:
+        """`may_close` says whether a series that has been quiet long enough is waited for no longer."""
         self._database = database
         self._spool = spool
         self._settings = settings
+        self._may_close = may_close
 
     def receive(self, received: ReceivedInstance) -> Outcome:
         """Keep one instance: file and row are on disk when this returns.
@@ -124,7 +131,7 @@ class Ingest:
         """Decide on every series that has been quiet long enough; returns how many."""
         before = now() - timedelta(seconds=self._settings.quiet_seconds)
         with self._database.read() as session:
-            quiet = list(session.scalars(_quiet_since(before)))
+            quiet = [each.id for each in session.scalars(_quiet_since(before)) if self._may_close(session, each)]
         for series_id in quiet:
             with self._database.write() as session:
                 self._close(session, session.get_one(Series, series_id), before)
@@ -318,5 +325,5 @@ def _count_stored(session: Session, received: ReceivedInstance) -> None:
         session.get_one(Association, received.association_id).stored += 1
 
 
-def _quiet_since(before: datetime) -> Select[int]:
-    return select(Series.id).where(Series.state.in_(WAITING_FOR_QUIET), Series.last_instance_at <= before)
+def _quiet_since(before: datetime) -> Select[Series]:
+    return select(Series).where(Series.state.in_(WAITING_FOR_QUIET), Series.last_instance_at <= before)

@@ -2,3 +2,4 @@
 
 from ctiqa_node.db import books as books  # so that whoever knows any table knows them all
 from ctiqa_node.db import commitments as commitments
+from ctiqa_node.db import evidence as evidence
