@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence, Set
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -50,13 +51,21 @@ class Ingest:
     """Takes instances in, and closes series that have become quiet."""
 
     def __init__(
-        self, database: Database, spool: Spool, settings: SeriesSection, may_close: MayClose = lambda *_: True
+        self,
+        database: Database,
+        spool: Spool,
+        settings: SeriesSection,
+        may_close: MayClose = lambda *_: True,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`may_close` says whether a series that has been quiet long enough is waited for no longer."""
         self._database = database
         self._spool = spool
         self._settings = settings
         self._may_close = may_close
+        self._monotonic = monotonic
+        self._heard: dict[str, float] = {}
+        """When each series that waits was heard of last, since this process began, however the wall clock was set."""
 
     def receive(self, received: ReceivedInstance) -> Outcome:
         """Keep one instance: file and row are on disk when this returns.
@@ -66,6 +75,7 @@ class Ingest:
             RetryLater: no room, or the database cannot be written now.
         """
         header = read_header(received)
+        self._heard[header.series_instance_uid] = self._monotonic()
         digest = hashlib.sha256(memoryview(received.part10)[received.dataset_offset :]).hexdigest()
         try:
             if self._count_copy(received, digest):
@@ -130,12 +140,22 @@ class Ingest:
     def close_quiet_series(self) -> int:
         """Decide on every series that has been quiet long enough; returns how many."""
         before = now() - timedelta(seconds=self._settings.quiet_seconds)
+        self._forget_silent()
         with self._database.read() as session:
-            quiet = [each.id for each in session.scalars(_quiet_since(before)) if self._may_close(session, each)]
+            waiting = session.scalars(_quiet_since(before)).all()
+            silent = [each for each in waiting if each.series_instance_uid not in self._heard]
+            quiet = [each.id for each in silent if self._may_close(session, each)]
         for series_id in quiet:
             with self._database.write() as session:
                 self._close(session, session.get_one(Series, series_id), before)
         return len(quiet)
+
+    def _forget_silent(self) -> None:
+        """Keep in mind only what is not quiet by the monotonic clock: a clock set forward must cut no series in two."""
+        moment = self._monotonic()
+        for uid, heard in list(self._heard.items()):
+            if moment - heard >= self._settings.quiet_seconds:
+                self._heard.pop(uid, None)
 
     def _close(self, session: Session, series: Series, before: datetime) -> None:
         if series.state not in WAITING_FOR_QUIET or series.last_instance_at > before:

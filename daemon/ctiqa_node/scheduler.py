@@ -1,13 +1,17 @@
-"""What recurs: quiet series, the watch over the worker, signs of life. APScheduler runs it in threads of the node."""
+"""What recurs: quiet series, the watch over the worker, signs of life; a thread of the node for each.
+
+Intervals are those of the monotonic clock. A scheduler by the wall clock (APScheduler's) calls nothing for a day when
+that is set back by a day: no series would fall quiet, and no sign of life would be given.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable
 
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import OperationalError
 
 from ctiqa_node.logs import get_logger
@@ -19,35 +23,40 @@ class Scheduler:
     """Calls functions at intervals; one call of each at a time, and none is made up for."""
 
     def __init__(self) -> None:
-        self._scheduler = BackgroundScheduler(
-            # As many as there is work of different kinds: a long reading of the books must not hold up a sign of life.
-            executors={"default": ThreadPoolExecutor(8)},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-            timezone="UTC",
-        )
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def every(self, seconds: float, name: str, action: Callable[[], object]) -> None:
-        """Call `action` every so many seconds; a database that is busy or full is logged, and tried again next time."""
-        self._scheduler.add_job(_guarded(name, action), "interval", seconds=seconds, id=name)
+        """Call `action` every so many seconds, from `start` on; what goes wrong is logged, and tried again next time.
+
+        Each has a thread of its own: a long reading of the books must not hold up a sign of life.
+        """
+        self._threads.append(
+            threading.Thread(target=self._repeat, args=(seconds, name, action), name=f"every-{name}", daemon=True)
+        )
 
     def start(self) -> None:
         """Begin to call."""
-        self._scheduler.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Wait for what is being called, then end."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+        self._stopping.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
-
-def _guarded(name: str, action: Callable[[], object]) -> Callable[[], None]:
-    def run() -> None:
-        try:
-            action()
-        except OperationalError as error:
-            log.error("recurring work failed", work=name, error=str(error.orig))
-
-    return run
+    def _repeat(self, seconds: float, name: str, action: Callable[[], object]) -> None:
+        due = time.monotonic() + seconds
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            try:
+                action()
+            except OperationalError as error:  # a database that is busy or full
+                log.error("recurring work failed", work=name, error=str(error.orig))
+            except Exception:  # the top of the loop: nothing else would ever do this work again
+                log.exception("recurring work failed", work=name)
+            due = max(due + seconds, time.monotonic())
 
 
 def notify_systemd(message: str) -> None:

@@ -73,9 +73,17 @@ def upgrade() -> None:
         sa.UniqueConstraint("series_id"),
     )
     op.add_column("assessed_volumes", sa.Column("evidence", sa.JSON(), server_default="[]", nullable=False))
+    op.create_table(
+        "clock_steps",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("clock_steps")
     op.drop_column("assessed_volumes", "evidence")
     op.drop_table("archive_counts")
     for table in ("commitment_references", "commitment_requests", "commitment_asks"):

@@ -88,6 +88,7 @@ class Quiet:
         self.let_pass(6)
 
     def let_pass(self, seconds: float) -> None:
+        self.ingest._heard.clear()
         with self.database.write() as session:
             for row in session.scalars(select(Series)):
                 row.last_instance_at -= timedelta(seconds=seconds)
