@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
-from ctiqa_node.destination_settings import CommitmentSection, Requester
+from ctiqa_node.destination_settings import CommitmentSection, CompletenessSection, Entity
 from ctiqa_node.destination_settings import DeliverySection as DeliverySection
 from ctiqa_node.destination_settings import Destination as Destination
 from ctiqa_node.destination_settings import ObjectSwitches as ObjectSwitches
@@ -163,6 +163,7 @@ class Config(BaseSettings):
     tls: TlsSection = Field(default_factory=TlsSection)
     spool: SpoolSection = Field(default_factory=SpoolSection)
     series: SeriesSection = Field(default_factory=SeriesSection)
+    completeness: CompletenessSection = Field(default_factory=CompletenessSection)
     worker: WorkerSection = Field(default_factory=WorkerSection)
     report: ReportSection = Field(default_factory=ReportSection)
     destinations: tuple[Destination, ...] = ()
@@ -191,7 +192,17 @@ class Config(BaseSettings):
         names = [destination.name for destination in self.destinations]
         if doubled := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"destinations: the name {sorted(doubled)[0]!r} is used twice")
+        if isinstance(self.completeness.archive, str) and self.completeness.archive not in names:
+            raise ValueError(f"completeness.archive: no destination is called {self.completeness.archive!r}")
         return self
+
+    def queried_archive(self) -> Entity | None:
+        """The archive that is asked how many instances a series has."""
+        archive = self.completeness.archive
+        if not isinstance(archive, str):
+            return archive
+        named = next(each for each in self.destinations if each.name == archive)
+        return Entity(ae_title=named.ae_title, host=named.host, port=named.port, tls=named.tls)
 
     @model_validator(mode="after")
     def _keeps_what_it_commits_to(self) -> Config:
@@ -277,8 +288,8 @@ def _allowed(loc: tuple[int | str, ...]) -> list[str]:
     if loc[0] == "destinations":
         inner: dict[int | str, type[BaseModel]] = {"objects": ObjectSwitches, "tls": DestinationTls}
         return list(next((inner[part] for part in loc if part in inner), Destination).model_fields)
-    if loc[:2] == ("commitment", "report_to"):
-        return list((DestinationTls if "tls" in loc else Requester).model_fields)
+    if loc[:2] in {("commitment", "report_to"), ("completeness", "archive")}:
+        return list((DestinationTls if "tls" in loc else Entity).model_fields)
     section = Config.model_fields[str(loc[0])].annotation
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import DeliverySection, Destination
+from ctiqa_node.db.clock import overcounted
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import OPEN_DELIVERIES, DeliveryState, OutputState, SeriesState
@@ -114,7 +115,7 @@ class Courier:
             elif answer.refused:
                 news = self._refuse(session, delivery)
             else:
-                self._put_off(delivery)
+                self._put_off(session, delivery)
             settle(session, delivery.output.series)
         if news is not None:
             log.warning("destination does not take a SOP Class", destination=self._name, **news)
@@ -151,8 +152,8 @@ class Courier:
             return None
         return {"sop_class": UID(sop_class).name, "sends_instead": instead or "nothing"}
 
-    def _put_off(self, delivery: Delivery) -> None:
-        if is_given_up(delivery, self._settings):
+    def _put_off(self, session: Session, delivery: Delivery) -> None:
+        if is_given_up(session, delivery, self._settings):
             move(delivery, DeliveryEvent.GAVE_UP)
             return
         delivery.next_try_at = now() + back_off(delivery.attempts, self._settings)
@@ -186,9 +187,10 @@ def back_off(attempts: int, settings: DeliverySection) -> timedelta:
     return timedelta(seconds=min(settings.first_retry_seconds * 2.0**doublings, settings.max_retry_seconds))
 
 
-def is_given_up(delivery: Delivery, settings: DeliverySection) -> bool:
-    """Whether a delivery has been tried for as long as is configured."""
-    return now() - delivery.created_at >= timedelta(days=settings.give_up_after_days)
+def is_given_up(session: Session, delivery: Delivery, settings: DeliverySection) -> bool:
+    """Whether a delivery has been tried for as long as is configured, whatever the clock was set to meanwhile."""
+    longest, age = timedelta(days=settings.give_up_after_days), now() - delivery.created_at
+    return age >= longest and age - overcounted(session, age) >= longest
 
 
 def end_unknown(session: Session, known: Sequence[str]) -> int:

@@ -66,8 +66,8 @@ class DeliverySection(_Section):
     """So long an archive that was asked to commit may take to answer; then it is asked again."""
 
 
-class Requester(_Section):
-    """A sender that asks us to commit, and where it takes our report."""
+class Entity(_Section):
+    """An Application Entity that we call, and where it is."""
 
     ae_title: AeTitle
     host: Annotated[str, Field(min_length=1)]
@@ -79,4 +79,15 @@ class CommitmentSection(_Section):
     """Whether senders may ask us whether their instances are kept."""
 
     offered: bool = False
-    report_to: tuple[Requester, ...] = ()
+    report_to: tuple[Entity, ...] = ()
+    """Where senders take our reports."""
+
+
+class CompletenessSection(_Section):
+    """Which archive is asked how many instances a series has, before it is assessed."""
+
+    archive: Entity | Annotated[str, Field(min_length=1)] | None = None
+    """An Application Entity, or the name of a destination."""
+    wait_seconds: Seconds = 300
+    """So long after its last instance a series is waited for of which the archive has more."""
+    answer_seconds: Annotated[float, Field(gt=0, le=300)] = 10

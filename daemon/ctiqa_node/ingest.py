@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence, Set
+import time
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime, timedelta
 from io import BytesIO
 
@@ -35,14 +36,29 @@ log = get_logger(__name__)
 _VALUED = frozenset({SeriesState.ANALYSED, SeriesState.DELIVERED, SeriesState.UNDELIVERED})
 
 
+MayClose = Callable[[Session, Series], bool]
+
+
 class Ingest:
     """Takes instances in, and closes series that have become quiet."""
 
-    def __init__(self, database: Database, spool: Spool, settings: SeriesSection) -> None:
+    def __init__(
+        self,
+        database: Database,
+        spool: Spool,
+        settings: SeriesSection,
+        may_close: MayClose = lambda *_: True,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`may_close` says whether a series that has been quiet long enough is waited for no longer."""
         self._database = database
         self._spool = spool
         self._settings = settings
         self._arrivals = Arrivals(database, self._enter)
+        self._may_close = may_close
+        self._monotonic = monotonic
+        self._heard: dict[str, float] = {}
+        """When each series that waits was heard of last, since this process began, however the wall clock was set."""
 
     def receive(self, received: ReceivedInstance) -> Outcome:
         """Keep one instance: file and row are on disk when this returns.
@@ -52,6 +68,7 @@ class Ingest:
             RetryLater: no room, or the database cannot be written now.
         """
         header = read_header(received)
+        self._heard[header.series_instance_uid] = self._monotonic()
         digest = hashlib.sha256(memoryview(received.part10)[received.dataset_offset :]).hexdigest()
         try:
             if self._count_copy(received, digest):
@@ -118,12 +135,22 @@ class Ingest:
         """Decide on every series that has been quiet long enough; returns how many."""
         self._spool.tidy()
         before = now() - timedelta(seconds=self._settings.quiet_seconds)
+        self._forget_silent()
         with self._database.read() as session:
-            quiet = list(session.scalars(_quiet_since(before)))
+            waiting = session.scalars(_quiet_since(before)).all()
+            silent = [each for each in waiting if each.series_instance_uid not in self._heard]
+            quiet = [each.id for each in silent if self._may_close(session, each)]
         for series_id in quiet:
             with self._database.write() as session:
                 self._close(session, session.get_one(Series, series_id), before)
         return len(quiet)
+
+    def _forget_silent(self) -> None:
+        """Keep in mind only what is not quiet by the monotonic clock: a clock set forward must cut no series in two."""
+        moment = self._monotonic()
+        for uid, heard in list(self._heard.items()):
+            if moment - heard >= self._settings.quiet_seconds:
+                self._heard.pop(uid, None)
 
     def _close(self, session: Session, series: Series, before: datetime) -> None:
         if series.state not in WAITING_FOR_QUIET or series.last_instance_at > before:
@@ -290,5 +317,5 @@ def _count_stored(session: Session, received: ReceivedInstance) -> None:
         session.get_one(Association, received.association_id).stored += 1
 
 
-def _quiet_since(before: datetime) -> Select[int]:
-    return select(Series.id).where(Series.state.in_(WAITING_FOR_QUIET), Series.last_instance_at <= before)
+def _quiet_since(before: datetime) -> Select[Series]:
+    return select(Series).where(Series.state.in_(WAITING_FOR_QUIET), Series.last_instance_at <= before)

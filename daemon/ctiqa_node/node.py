@@ -12,10 +12,12 @@ from typing import Any
 from sqlalchemy import select, update
 
 from ctiqa_node import __version__, audit, golden
+from ctiqa_node.clock import ClockWatch
 from ctiqa_node.commitment.asking import Asker
 from ctiqa_node.commitment.promises import Promises, release_unasked
 from ctiqa_node.commitment.reporting import Reporter
 from ctiqa_node.config import Config
+from ctiqa_node.counting import Counting
 from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
@@ -79,6 +81,7 @@ class Node:
                 golden.forget(self._database)
             spool = self._open_spool()
             self._recover(spool)
+            ClockWatch(self._config, self._database).pull_in()
             self._build(building, spool)
             self._cleanup = building.pop_all()
         notify_systemd("READY=1")
@@ -116,7 +119,8 @@ class Node:
         for each in (*couriers, *askers):
             each.start()
         commitment = CommitmentScp(promises, reporter)
-        ingest = Ingest(self._database, spool, config.series)
+        counting = Counting(config, self._database)
+        ingest = Ingest(self._database, spool, config.series, counting.may_close)
         scheduler = Scheduler()
         building.callback(scheduler.stop)
         rounds = Rounds(config, self._database)
@@ -130,6 +134,8 @@ class Node:
         self.port = scp.port
         self.supervisor.start()
         scheduler.every(min(WATCH_SECONDS, config.series.quiet_seconds / 2), "quiet series", ingest.close_quiet_series)
+        scheduler.every(WATCH_SECONDS, "clock", ClockWatch(config, self._database).look)
+        scheduler.every(WATCH_SECONDS, "archive's count", counting.ask_due)
         scheduler.every(WATCH_SECONDS, "worker", self.supervisor.watch)
         retention = Retention(self._database, self._folder.outputs, config.outputs.keep_days)
         scheduler.every(SWEEP_SECONDS, "old results", retention.sweep)

@@ -58,13 +58,14 @@ def _of(series: Series, revision: int) -> tuple[ColumnElement[bool], ColumnEleme
 
 
 def _volume_row(job: Job, report: Report) -> AssessedVolume:
-    found, against = completeness(report.volume), window_agreement(report)
+    found, against = completeness(report.volume, report.archive), window_agreement(report)
     return AssessedVolume(
         series=job.series,
         revision=job.revision,
         slices=len(report.volume.sources),
         completeness=found.verdict.value,
         missing_slices=found.missing,
+        evidence=list(found.evidence),
         window_agreement=None if against is None else against.word,
         findings=[{"code": f.code.value, "sentence": f.sentence} for f in report.volume.findings],
     )

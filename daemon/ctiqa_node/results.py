@@ -134,6 +134,8 @@ class SeriesResult(BaseModel):
     """Of the volume that was assessed; None before that, as is what follows."""
     completeness: str | None = None
     missing_slices: int | None = None
+    completeness_evidence: list[str] = []
+    """What the verdict on completeness rests on."""
     window_agreement: str | None = None
     findings: list[FindingResult] = []
     notable_slices: list[NotableResult] = []
@@ -216,6 +218,7 @@ def _of_volume(volume: AssessedVolume, models: list[ModelResult]) -> dict[str, A
         "slices": volume.slices,
         "completeness": str(Completeness(CompletenessVerdict(volume.completeness), volume.missing_slices)),
         "missing_slices": volume.missing_slices,
+        "completeness_evidence": volume.evidence,
         "window_agreement": volume.window_agreement,
         "findings": [FindingResult(**finding) for finding in volume.findings],
         "notable_slices": notable_of(models, volume.slices) if any(model.slices for model in models) else [],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
+from ctiqa_node.db.clock import overcounted
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import OPEN_DELIVERIES, DeliveryState, OutputKind, OutputState, SeriesState
@@ -41,7 +42,10 @@ class Retention:
     def sweep(self) -> int:
         """Remove what is due, some of it in each call; returns how many objects."""
         if self._keep_days is not None:
-            self._mark_due(now() - timedelta(days=self._keep_days))
+            age = timedelta(days=self._keep_days)
+            with self._database.read() as session:
+                age += overcounted(session, age)
+            self._mark_due(now() - age)
         return self._remove_marked()
 
     def _mark_due(self, before: datetime) -> None:

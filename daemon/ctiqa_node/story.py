@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ctiqa_node.db.evidence import archive_count
 from ctiqa_node.db.states import DeliveryState, InstanceState
 from ctiqa_node.db.tables import Association, Delivery, Instance, Series
 from ctiqa_node.results import SeriesResult, series_result
@@ -37,6 +38,7 @@ def tell(session: Session, series: Series) -> SeriesStory:
             Happening(at=c.at, what=f"{c.event}: {c.from_state} → {c.to_state}", detail=c.detail)
             for c in series.history
         ),
+        *_asked_of_an_archive(session, series),
         *_work(series),
         *_not_made(series),
         *_sending(series),
@@ -76,6 +78,14 @@ def _conflicts(series: Series) -> list[Happening]:
         for instance in series.instances
         if instance.state is InstanceState.CONFLICT
     ]
+
+
+def _asked_of_an_archive(session: Session, series: Series) -> list[Happening]:
+    known = archive_count(session, series.id)
+    if known is None:
+        return []
+    said = known.trouble if known.instances is None else f"it has {known.instances} instances of the series"
+    return [Happening(at=known.asked_at, what=f"{known.archive} asked how many instances there are", detail=said)]
 
 
 def _work(series: Series) -> list[Happening]:

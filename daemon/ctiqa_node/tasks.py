@@ -13,18 +13,21 @@ from sqlalchemy.orm import Session
 from ctiqa_node import __version__
 from ctiqa_node.analysis import Analyst, Assessed
 from ctiqa_node.config import Config
+from ctiqa_node.counting import instances_here
 from ctiqa_node.ct.loader import load_series
 from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.columns import now
+from ctiqa_node.db.evidence import archive_count
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import OPEN_DELIVERIES, OutputKind
-from ctiqa_node.db.tables import Delivery, Job, Output, UnmadeOutput
+from ctiqa_node.db.tables import Delivery, Job, Output, Series, UnmadeOutput
 from ctiqa_node.ingest import kept_instances, note_assessed, summary_of
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.making import MAKERS, MadeOutput, NotMade, make_output, uid_of
 from ctiqa_node.records import record_values, settle_revision
 from ctiqa_node.report.content import DeviceInfo, Predecessor, Report, SliceChoice
+from ctiqa_node.report.verdicts import ArchiveAnswer
 from ctiqa_node.routing import new_delivery, to_make, wanted
 from ctiqa_node.sending import DeliveryEvent, move
 from ctiqa_node.series import SeriesEvent, apply_event
@@ -41,6 +44,7 @@ def make_report(
     at: datetime,
     config: Config,
     predecessors: tuple[Predecessor, ...] = (),
+    archive: ArchiveAnswer | None = None,
 ) -> Report:
     """Everything that the result objects are made from."""
     return Report(
@@ -59,6 +63,7 @@ def make_report(
         slice_groups=SliceChoice(config.report.slice_groups),
         map_slices=SliceChoice(config.report.map_slices),
         predecessors=predecessors,
+        archive=archive,
     )
 
 
@@ -105,7 +110,8 @@ class Assessing:
             job = jobs.hold(session, job_id, worker)
             revision = settle_revision(session, job, assessed)
             last = _last_objects(session, job.series_id, revision)
-            report = make_report(volume, assessed, revision, now(), self._config, last)
+            asked = _archive_answer(session, job.series)
+            report = make_report(volume, assessed, revision, now(), self._config, last, asked)
             record_values(session, job, assessed, report, self._analyst.device)
             note_assessed(session, job.series, revision, {source.sop_instance_uid for source in volume.sources})
             _supersede_deliveries(session, job)
@@ -211,6 +217,14 @@ def _last_objects(session: Session, series_id: int, revision: int) -> tuple[Pred
     before = select(Output).where(Output.series_id == series_id, Output.revision < revision).order_by(Output.revision)
     newest = {output.sop_class_uid: output.sop_instance_uid for output in session.scalars(before)}
     return tuple(Predecessor(*each) for each in newest.items())
+
+
+def _archive_answer(session: Session, series: Series) -> ArchiveAnswer | None:
+    """What the archive said after the last instance had come."""
+    known = archive_count(session, series.id)
+    if known is None or known.asked_at < series.last_instance_at:
+        return None
+    return ArchiveAnswer(known.archive, known.instances, instances_here(session, series), known.trouble)
 
 
 def _supersede_deliveries(session: Session, job: Job) -> None:

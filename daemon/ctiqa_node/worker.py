@@ -41,8 +41,6 @@ HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 0.25
 DISK_WAIT = timedelta(seconds=10)
 GOLDEN_SECONDS, GOLDEN_RETRY_SECONDS = 86400.0, 3600.0
-MEMORY_WAIT = timedelta(minutes=1)
-"""Who holds the memory may need some time; the second wait is twice as long."""
 NICENESS = 10
 """Reception goes before inference."""
 
@@ -176,7 +174,7 @@ class Worker:
         except (RetryLater, MemoryError) as later:
             reason = str(later) if isinstance(later, RetryLater) else "memory ran out"
             log.warning("series is tried later", job=job_id, reason=reason)
-            self._end(job_id, reason, forever=False, wait=MEMORY_WAIT)
+            self._end(job_id, reason, forever=False, wait=jobs.MEMORY_WAIT)
         except Exception as error:  # the top of the loop: whatever one series does to a model, the next must be served
             if (trouble := disk_trouble(error)) is not None:
                 self._wait_for_the_disk(job_id, trouble)

@@ -60,9 +60,32 @@ def upgrade() -> None:
     )
     for column in ("instance_id", "request_id"):
         op.create_index(op.f(f"ix_commitment_references_{column}"), "commitment_references", [column], unique=False)
+    op.create_table(
+        "archive_counts",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("series_id", sa.Integer(), nullable=False),
+        sa.Column("archive", sa.String(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(), nullable=False),
+        sa.Column("instances", sa.Integer(), nullable=True),
+        sa.Column("trouble", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(["series_id"], ["series.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("series_id"),
+    )
+    op.add_column("assessed_volumes", sa.Column("evidence", sa.JSON(), server_default="[]", nullable=False))
+    op.create_table(
+        "clock_steps",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("clock_steps")
+    op.drop_column("assessed_volumes", "evidence")
+    op.drop_table("archive_counts")
     for table in ("commitment_references", "commitment_requests", "commitment_asks"):
         op.drop_table(table)
     # A version that asks for no commitment sends it once more, which an archive knows by its UID.

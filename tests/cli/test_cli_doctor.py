@@ -208,6 +208,17 @@ def test_weights_that_were_replaced_are_told(
     assert "is not the file that was released | install ctiqa-node again" in wrong[1]
 
 
+def test_whether_the_archive_that_is_asked_for_numbers_can_be_asked_is_told(
+    examine: Callable[..., Ran], tmp_path: Path
+) -> None:
+    more = f"node: {{state_dir: {tmp_path / 'state'}, port: 0}}\nspool: {{min_free_mib: 1}}"
+    more += "\ncompleteness: {archive: pacs}"
+    with archive(finds=False) as (_, port):
+        assert "does not offer C-FIND" in _lines(examine(port=port, more=more), "to pacs", "failed")[0]
+    with archive() as (_, port):
+        assert any("offers C-FIND" in line for line in _lines(examine(port=port, more=more), "to pacs", "ok"))
+
+
 def test_whether_a_destination_commits_is_told_where_it_is_asked_to(examine: Callable[..., Ran]) -> None:
     with archive(commits=False) as (_, port):
         assert not any("Commitment" in line for line in _lines(examine(port=port), "to pacs"))

@@ -17,7 +17,7 @@ import pytest
 
 from ctiqa_node.state import StateFolder
 
-HEAVY = {"torch", "highdicom", "matplotlib", "ctiqa_models", "apscheduler", "pynetdicom", "cv2", "scipy"}
+HEAVY = {"torch", "highdicom", "matplotlib", "ctiqa_models", "pynetdicom", "cv2", "scipy"}
 COMMAND = [sys.executable, "-m", "ctiqa_node.cli"]
 
 _IMPORTS = """

@@ -1,4 +1,4 @@
-"""Storage Commitment with a real Orthanc, both ways."""
+"""Storage Commitment with a real Orthanc, both ways, and what it says of the number of instances."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from archives import Orthanc, free_port
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 from sqlalchemy import select
 
 from ctiqa_node.commitment.asking import Asker
@@ -19,6 +21,8 @@ from ctiqa_node.db.states import DeliveryState, SeriesState
 from ctiqa_node.db.tables import Delivery
 from ctiqa_node.delivery import Courier
 from ctiqa_node.dimse.commitment_scp import CommitmentScp
+from ctiqa_node.dimse.query import Counted, SeriesName, count_instances
+from ctiqa_node.dimse.storage_scu import Patience
 from ctiqa_node.spool import Spool
 from support.reception import Reception
 from support.rows import add_output, add_series
@@ -116,3 +120,14 @@ def test_orthanc_is_told_what_we_keep_and_what_we_have_lost(pair: Pair, tmp_path
         assert len(said["Success"]) == 2
         reporters[0].ask_to_stop()
         reporters[0].wait(5)
+
+
+def test_orthanc_says_how_many_instances_it_has(pair: Pair, tmp_path: Path) -> None:
+    paths = ct_files(tmp_path / "ct", 4)
+    header = dcmread(paths[0], stop_before_pixels=True)
+    for path in paths[:3]:
+        pair.orthanc.upload(path.read_bytes())
+    known = SeriesName(str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
+    unknown = SeriesName(known.study_uid, str(generate_uid()))
+    counted = count_instances(pair.orthanc.peer, "CTIQA", [known, unknown], Patience(5, 5), None)
+    assert counted == [Counted(3), Counted(0)]

@@ -71,6 +71,7 @@ class Books:
 
     def let_pass(self, seconds: float) -> None:
         """Make all series as old as if so much time had passed since they last changed."""
+        self.ingest._heard.clear()
         with self.database.write() as session:
             for series in session.scalars(select(Series)):
                 series.last_instance_at -= timedelta(seconds=seconds)

@@ -14,8 +14,11 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from ctiqa_node.ct.volume import Finding, FindingCode
+from ctiqa_node.report.completeness import completeness
 from ctiqa_node.report.content import ReportedClassification, ReportedMeasurement, SliceChoice
+from ctiqa_node.report.page_text import remark_lines
 from ctiqa_node.report.structured_report import structured_report
+from ctiqa_node.report.verdicts import ArchiveAnswer
 
 
 def _bytes(dataset):
@@ -172,8 +175,31 @@ def test_gaps_are_counted_and_a_series_without_them_is_complete_as_far_as_is_kno
     for code, (volume, missing) in expected.items():
         item = _only(_groups(_read_back(make_report(volume)))[-1], "COMPLETENESS")
         assert item.ConceptCodeSequence[0].CodeValue == code
-        numbers = [float(below.MeasuredValueSequence[0].NumericValue) for below in item.get("ContentSequence", [])]
-        assert numbers == missing
+        below = item.ContentSequence
+        assert [float(n.MeasuredValueSequence[0].NumericValue) for n in below if n.ValueType == "NUM"] == missing
+        assert below[-1].TextValue.startswith("2 slices missing between" if missing else "no gap between")
+
+
+@pytest.mark.parametrize(
+    ("archive", "verdict", "sentence"),
+    [
+        (ArchiveAnswer("PACS", 6, 6), "complete", "PACS has as many instances of the series as came here (6)"),
+        (ArchiveAnswer("PACS", 9, 6), "gaps(3)", "PACS has 9 instances of the series, and 6 came here"),
+        (ArchiveAnswer("PACS", 4, 6), "probable", "PACS has only 4 instances of the series, and 6 came here"),
+        (
+            ArchiveAnswer("PACS", None, 6, "no answer"), "probable",
+            "PACS could not say how many instances the series has (no answer)",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_archive_has_counts_and_is_told(make_volume, make_report, archive, verdict, sentence):
+    volume = make_volume(6)
+    found = completeness(volume, archive)
+    assert (str(found), found.evidence[-1]) == (verdict, sentence)
+    report = replace(make_report(volume), archive=archive)
+    item = _only(_groups(_read_back(report))[-1], "COMPLETENESS")
+    assert item.ContentSequence[-1].TextValue == f"no gap between neighbouring slices; {sentence}"
+    assert sentence[1:] in " ".join(remark_lines(report))
 
 
 @pytest.mark.parametrize(("label", "code"), [("lung", "MISMATCH"), ("soft tissue", "AGREES")])

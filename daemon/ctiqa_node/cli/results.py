@@ -149,7 +149,7 @@ def series_header(series: SeriesResult) -> Table:
         ("Instances", f"{series.instances} {series.modality}"),
         ("State", f"{series.state} since {console.when(series.state_since)} UTC"),
         ("Because", series.reason if series.state in _NEEDS_A_REASON else None),
-        ("Complete", series.completeness),
+        ("Complete", ": ".join(filter(None, (series.completeness, "; ".join(series.completeness_evidence))))),
         ("Window", "does not fit the kernel" if series.window_agreement == "mismatch" else None),
         *(("Noticed", finding.sentence) for finding in series.findings),
         *(("Object", output) for output in outputs),

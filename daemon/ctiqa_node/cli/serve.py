@@ -45,7 +45,7 @@ def serve(
     )
     from ctiqa_node.analysis import require_known
     from ctiqa_node.dimse import sop_classes, tls
-    from ctiqa_node.node import Node  # brings pynetdicom and APScheduler, which no other command needs
+    from ctiqa_node.node import Node  # brings pynetdicom, which most other commands do without
 
     config = config_of(context)
     require_known(config.worker.assessors)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from ctiqa_node import audit
 from ctiqa_node.config import DeliverySection
 from ctiqa_node.db.books import AuditEvent
+from ctiqa_node.db.clock import overcounted
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.commitments import CommitmentReference, CommitmentRequest, RequestState
 from ctiqa_node.db.session import Database
@@ -145,9 +146,13 @@ class Requests:
                 if row.id == request.id:
                     row.attempts += 1
                     row.last_trouble = trouble
-                    if for_ever or now() - row.received_at >= timedelta(days=self._settings.give_up_after_days):
+                    if for_ever or self._is_given_up(session, row):
                         row.state, row.references = RequestState.FAILED, []
         log.warning("commitment not answered", calling=request.calling_ae_title, reason=trouble)
+
+    def _is_given_up(self, session: Session, row: CommitmentRequest) -> bool:
+        longest, age = timedelta(days=self._settings.give_up_after_days), now() - row.received_at
+        return age >= longest and age - overcounted(session, age) >= longest
 
 
 def _find(session: Session, caller: Caller, request: Request) -> CommitmentRequest | None:

@@ -88,7 +88,7 @@ class Asker:
         with self._database.write() as session:
             waiting = []
             for delivery in session.scalars(_due(self._name)):
-                if is_given_up(delivery, self._settings):
+                if is_given_up(session, delivery, self._settings):
                     give_up(session, delivery, self._settings)
                 else:
                     self._note_silence(session, delivery)

@@ -75,7 +75,7 @@ class Promises:
         sentence = f"stored, but {delivery.destination} does not commit to keep it ({reason_in_words(reason)})"
         delivery.tries.append(DeliveryTry(at=now(), status=reason, answer=sentence))
         # To send what can never be committed again and again would help nobody.
-        hopeless = reason == CLASS_NOT_SUPPORTED or is_given_up(delivery, self._settings)
+        hopeless = reason == CLASS_NOT_SUPPORTED or is_given_up(session, delivery, self._settings)
         if hopeless:
             move(delivery, DeliveryEvent.GAVE_UP)
         else:

@@ -15,7 +15,7 @@ from ctiqa_node.commitment.answering import Requests
 from ctiqa_node.config import Config
 from ctiqa_node.db.commitments import CommitmentRequest
 from ctiqa_node.db.session import Database
-from ctiqa_node.destination_settings import Requester
+from ctiqa_node.destination_settings import Entity
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.access import Caller
 from ctiqa_node.dimse.commitment import Report, Request, Said, report_over, send_report
@@ -159,10 +159,10 @@ class Reporter:
         return send_report(peer, request.called_ae_title, report, patience, tls)
 
 
-def requesters(config: Config) -> Mapping[str, Requester]:
+def requesters(config: Config) -> Mapping[str, Entity]:
     """Where senders take our reports, by AE title: those that are named for it, and the destinations."""
     found = {
-        each.ae_title: Requester(ae_title=each.ae_title, host=each.host, port=each.port, tls=each.tls)
+        each.ae_title: Entity(ae_title=each.ae_title, host=each.host, port=each.port, tls=each.tls)
         for each in config.destinations
     }
     return found | {each.ae_title: each for each in config.commitment.report_to}

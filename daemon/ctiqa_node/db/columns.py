@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import DateTime, Dialect, Enum, TypeDecorator
 
+wall: Callable[[], float] = time.time
+"""The wall clock, in seconds of the epoch."""
+
 
 def now() -> datetime:
     """The present moment, in UTC."""
-    return datetime.now(UTC)
+    return datetime.fromtimestamp(wall(), UTC)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -171,6 +171,8 @@ class AssessedVolume(Base):
     slices: Mapped[int]
     completeness: Mapped[str]
     missing_slices: Mapped[int] = mapped_column(default=0)
+    evidence: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
+    """What the verdict on completeness rests on, a sentence each."""
     window_agreement: Mapped[str | None]
     """Whether the window class agrees with the tags; None where one of both tells nothing."""
     findings: Mapped[list[dict[str, str]]] = mapped_column(JSON, default=list)

@@ -62,6 +62,8 @@ def destination(config: Config, wanted: Destination, *, send_test: bool) -> Iter
         yield _taken(area, name, sop_class, found)
     if wanted.commitment:
         yield from _committing(area, config, wanted, found)
+    if config.completeness.archive == wanted.name:
+        yield _counting(area, found)
     if send_test:
         yield from _sent(area, peer, calling, seconds, tls, found)
 
@@ -88,6 +90,13 @@ def _taken(area: str, name: str, sop_class: str, found: inspection.Inspection) -
     to_do = f"let the archive take this SOP Class, or set objects: {{{name}: false}}"
     what = f"does not take {name} ({UID(sop_class).name})"
     return failed(area, what, to_do) if name == "sr" else note(area, what, to_do)
+
+
+def _counting(area: str, found: inspection.Inspection) -> Finding:
+    if found.finds:
+        return fine(area, "offers C-FIND, by which completeness.archive asks how many instances a series has")
+    to_do = "let the archive offer it to us, or name another one as completeness.archive"
+    return failed(area, "does not offer C-FIND (Study Root), which completeness.archive asks for", to_do)
 
 
 def _committing(area: str, config: Config, wanted: Destination, found: inspection.Inspection) -> Iterator[Finding]:

@@ -19,6 +19,8 @@ from ctiqa_node.series import SeriesEvent, apply_event
 
 ANALYSE = "analyse"
 RETRY_WAIT = timedelta(seconds=5)
+MEMORY_WAIT = timedelta(minutes=1)
+"""Who holds the memory may need some time; the second wait is twice as long."""
 
 
 class LostJob(CtiqaError):

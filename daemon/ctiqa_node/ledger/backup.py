@@ -56,8 +56,9 @@ def make_backup(folder: StateFolder, keep: int, min_free_bytes: int) -> Path:
 
 
 def backups_of(folder: StateFolder) -> list[Path]:
-    """The backups that there are, the oldest first."""
-    return sorted(folder.backups.glob("ctiqa-2*.sqlite"))
+    """The backups that there are, the oldest first; those with a date ahead are from before the clock was set back."""
+    present = f"ctiqa-{now():%Y%m%d-%H%M%S}.sqlite"
+    return sorted(folder.backups.glob("ctiqa-2*.sqlite"), key=lambda path: (path.name <= present, path.name))
 
 
 def copies_of(folder: StateFolder) -> list[str]:

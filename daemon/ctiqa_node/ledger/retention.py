@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from ctiqa_node import audit
 from ctiqa_node.db.books import AuditEvent
+from ctiqa_node.db.clock import overcounted
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import OPEN_DELIVERIES, JobState, SeriesState
@@ -39,13 +39,16 @@ def expire(database: Database, folder: StateFolder, days: float | None, check: C
     """
     if days is None:
         return 0
-    before, count = now() - timedelta(days=days), 0
+    age, count = timedelta(days=days), 0
+    with database.read() as session:
+        age += overcounted(session, age)  # pixel data that went because the clock was wrong would never come back
+    before = now() - age
     while (series_id := _next_due(database, before)) is not None:
         check()
         with database.write() as session:
             count += _expire_some(session, series_id, before)
         carry_out(database, folder.root)
-    return count + _expire_unclaimed(database, folder, days)
+    return count + _expire_unclaimed(database, folder, before)
 
 
 def is_due(before: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -81,11 +84,11 @@ def _expire_some(session: Session, series_id: int, before: datetime) -> int:
     return len(instances)
 
 
-def _expire_unclaimed(database: Database, folder: StateFolder, days: float) -> int:
+def _expire_unclaimed(database: Database, folder: StateFolder, before: datetime) -> int:
     """What a crash left without a row holds pixels and a patient's name, too."""
-    before = time.time() - days * 86400
     aside = folder.spool / "unclaimed"
-    old = [path for path in aside.iterdir() if path.stat().st_mtime < before] if aside.is_dir() else []
+    files = aside.iterdir() if aside.is_dir() else ()
+    old = [path for path in files if path.stat().st_mtime < before.timestamp()]
     for path in old:
         path.unlink(missing_ok=True)
     if old:

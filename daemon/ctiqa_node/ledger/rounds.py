@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from ctiqa_node.config import Config
+from ctiqa_node.db import columns
 from ctiqa_node.db.books import Reconciliation
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
@@ -47,8 +47,9 @@ class Rounds:
         """Read the books when the last reading is long enough ago."""
         every = self._config.ledger.reconcile_every_hours
         with self._database.read() as session:
-            last = session.scalar(select(func.max(Reconciliation.started_at)))
-        if every == 0 or (last is not None and now() - last < timedelta(hours=every)):
+            # The last one by its number: one from before the clock was set back may lie ahead.
+            last = session.scalar(select(Reconciliation.started_at).order_by(Reconciliation.id.desc()).limit(1))
+        if every == 0 or (last is not None and timedelta(0) <= now() - last < timedelta(hours=every)):
             return
         try:
             account = reconcile(self._config, self._database, check=self._check)
@@ -67,8 +68,8 @@ class Rounds:
         """Copy the database when the last copy is long enough ago."""
         settings = self._config.ledger
         made = backups_of(self._folder)
-        age = time.time() - made[-1].stat().st_mtime if made else math.inf
-        if settings.backup_every_hours == 0 or age < settings.backup_every_hours * 3600:
+        age = columns.wall() - made[-1].stat().st_mtime if made else math.inf
+        if settings.backup_every_hours == 0 or 0 <= age < settings.backup_every_hours * 3600:
             return
         try:
             backup = make_backup(self._folder, settings.backups_kept, self._config.spool.min_free_mib << 20)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ctiqa_node.ct.volume import CtVolume
-from ctiqa_node.report.verdicts import NotScoredReason
+from ctiqa_node.report.verdicts import ArchiveAnswer, NotScoredReason
 
 ByteArray = npt.NDArray[np.uint8]
 Progress = Callable[[float], None]
@@ -149,6 +149,8 @@ class Report:
     slice_groups: SliceChoice = SliceChoice.NOTABLE
     map_slices: SliceChoice = SliceChoice.NOTABLE
     predecessors: tuple[Predecessor, ...] = ()
+    archive: ArchiveAnswer | None = None
+    """What an archive said of the number of instances, where one was asked."""
 
     def __post_init__(self) -> None:
         """Refuse what no result object could be made from."""

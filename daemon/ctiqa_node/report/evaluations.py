@@ -154,11 +154,11 @@ def _window_agreement(report: Report) -> Iterator[CodeContentItem]:
 
 
 def _completeness(report: Report) -> CodeContentItem:
-    found = completeness(report.volume)
-    item = _code(table.COMPLETENESS, table.COMPLETENESS_VERDICTS[found.verdict])
-    if found.verdict is CompletenessVerdict.GAPS:
-        item.ContentSequence = ContentSequence([_number(table.MISSING_SLICES, found.missing, "{slices}")])
-    return item
+    found = completeness(report.volume, report.archive)
+    missing = [_number(table.MISSING_SLICES, found.missing, "{slices}")]
+    below = missing if found.verdict is CompletenessVerdict.GAPS else []
+    because = _text(table.COMMENT, "; ".join(found.evidence))
+    return _code(table.COMPLETENESS, table.COMPLETENESS_VERDICTS[found.verdict], *below, because)
 
 
 def _code(name: Code, value: Code, *below: ContentItem) -> CodeContentItem:

@@ -189,10 +189,11 @@ def remark_lines(report: Report) -> list[str]:
 
 
 def _complete(report: Report) -> str:
-    found = completeness(report.volume)
+    found = completeness(report.volume, report.archive)
+    asked = "" if report.archive is None else f" {report.archive.sentence[:1].upper()}{report.archive.sentence[1:]}."
     if found.verdict is CompletenessVerdict.GAPS:
-        return f"The series has gaps: {found.missing} slice{'' if found.missing == 1 else 's'} missing."
-    return f"The series is {'' if found.verdict is CompletenessVerdict.COMPLETE else 'probably '}complete."
+        return f"The series has gaps: {found.missing} slice{'' if found.missing == 1 else 's'} missing.{asked}"
+    return f"The series is {'' if found.verdict is CompletenessVerdict.COMPLETE else 'probably '}complete.{asked}"
 
 
 def footer(report: Report) -> str:

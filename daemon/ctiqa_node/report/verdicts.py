@@ -54,11 +54,38 @@ class CompletenessVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveAnswer:
+    """How many instances of the series an archive has, and how many came here; `trouble` where it could not say."""
+
+    archive: str
+    instances: int | None
+    here: int
+    trouble: str | None = None
+
+    @property
+    def missing(self) -> int:
+        """How many it has more than came here."""
+        return 0 if self.instances is None else max(self.instances - self.here, 0)
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        if self.instances is None:
+            return f"{self.archive} could not say how many instances the series has ({self.trouble})"
+        if self.instances == self.here:
+            return f"{self.archive} has as many instances of the series as came here ({self.here})"
+        few = "only " if self.instances < self.here else ""
+        return f"{self.archive} has {few}{self.instances} instances of the series, and {self.here} came here"
+
+
+@dataclass(frozen=True, slots=True)
 class Completeness:
     """The verdict, and how many slices are known to be missing (0 unless there are gaps)."""
 
     verdict: CompletenessVerdict
     missing: int = 0
+    evidence: tuple[str, ...] = ()
+    """What the verdict rests on, a sentence each."""
 
     def __str__(self) -> str:
         """The verdict in one word: "complete", "probable", "gaps(3)"."""
