@@ -15,7 +15,8 @@ from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database, open_engine
 from ctiqa_node.db.states import DeliveryState, OutputKind, OutputState, SeriesState
 from ctiqa_node.db.tables import AssessmentRow, Base, Delivery, DeliveryTry, Heartbeat, Output, Series, UnmadeOutput
-from ctiqa_node.db.upgrade import _alembic, current_and_head, upgrade
+from ctiqa_node.db.revision import current_and_head
+from ctiqa_node.db.upgrade import _alembic, upgrade
 from ctiqa_node.errors import StateError
 from support.rows import add_delivery, add_series
 

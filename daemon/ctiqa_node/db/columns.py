@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TypeVar
 
-from sqlalchemy import DateTime, Dialect, Enum, TypeDecorator
+from sqlalchemy import ColumnElement, DateTime, Dialect, Enum, TypeDecorator, literal, literal_column
+from sqlalchemy.orm import InstrumentedAttribute
+
+Word = TypeVar("Word", bound=StrEnum)
+Value = TypeVar("Value")
 
 
 def now() -> datetime:
@@ -35,3 +40,19 @@ def words(enumeration: type[StrEnum]) -> Enum:
     return Enum(
         enumeration, native_enum=False, length=32, values_callable=lambda members: [member.value for member in members]
     )
+
+
+def is_just(column: InstrumentedAttribute[Word], word: Word) -> ColumnElement[bool]:
+    """The column is a word that stands in the text of the query.
+
+    Only so does SQLite see that an index of just these rows holds what is asked for.
+    """
+    return column == literal(word, column.type, literal_execute=True)
+
+
+def without_index(column: InstrumentedAttribute[Value]) -> ColumnElement[Value]:
+    """The column, but SQLite looks for no index of it: with a plus before it a term is none for its planner.
+
+    For where it knows too little of a table, and would begin with what most rows have in common.
+    """
+    return literal_column(f"+{column.expression}", column.type)
