@@ -131,8 +131,9 @@ def _make(folder: StateFolder, series: int) -> None:
     given = {"series": series, "slices": SLICES, "recipe": _RECIPE}
     connection.execute("BEGIN")
     # Indexes are made when the rows are there: in one go and in order, as SQLite does it fastest.
-    indexes = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
-    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    made = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type ="
+    indexes = connection.execute(f"{made} 'index'").fetchall()
+    triggers = connection.execute(f"{made} 'trigger'").fetchall()
     for kind, each in (("INDEX", indexes), ("TRIGGER", triggers)):
         for name, _ in each:
             connection.execute(f"DROP {kind} {name}")

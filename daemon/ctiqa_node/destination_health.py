@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence, Set
 from datetime import datetime
-from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import Select, func, literal_column, select
@@ -80,12 +79,14 @@ def _counts(session: Session) -> _Counts:
 
 def _replaced(session: Session) -> _Counts:
     """The same of those whose series has a newer revision: these are few, so they are counted, and not all others."""
-    older = select(Output.id).join(Series).where(Series.revision > literal_column("1"), Output.revision < Series.revision)
+    older = (
+        select(Output.id).join(Series).where(Series.revision > literal_column("1"), Output.revision < Series.revision)
+    )
     names = without_index(Delivery.destination), without_index(Delivery.state)
     return _counted(session, select(*names, func.count()).where(Delivery.output_id.in_(older)).group_by(*names))
 
 
-def _counted(session: Session, query: Select[Any]) -> _Counts:
+def _counted(session: Session, query: Select[str, DeliveryState, int]) -> _Counts:
     return Counter({(name, state): count for name, state, count in session.execute(query)})
 
 

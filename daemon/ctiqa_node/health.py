@@ -17,9 +17,10 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import AssociationOutcome, JobState, OutputState, SeriesState
 from ctiqa_node.db.tables import Association, Heartbeat, Job, Output, Series, UnmadeOutput
 from ctiqa_node.destination_health import DestinationStatus, destination_complaints, destinations_status
-from ctiqa_node.golden import GoldenResult, last_result
+from ctiqa_node.golden_result import GoldenResult, last_result
 from ctiqa_node.ledger.last import LastReconciliation, last_reconciliation, reconciliation_complaints
-from ctiqa_node.results import SeriesResult, latest_results
+from ctiqa_node.result_values import SeriesResult
+from ctiqa_node.results import latest_results
 from ctiqa_node.state import StateFolder
 
 NODE_PROCESS = "node"

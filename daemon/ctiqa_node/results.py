@@ -12,12 +12,17 @@ from sqlalchemy.orm import Session, selectinload
 
 from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, Instance, MeasurementRow, Output, Series
 from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict
-from ctiqa_node.result_values import ClassificationResult as ClassificationResult
-from ctiqa_node.result_values import FindingResult, NotableResult, NotMadeResult, OutputResult
-from ctiqa_node.result_values import MeasurementResult as MeasurementResult
-from ctiqa_node.result_values import ModelResult as ModelResult
-from ctiqa_node.result_values import SeriesResult as SeriesResult
-from ctiqa_node.result_values import SliceResult as SliceResult
+from ctiqa_node.result_values import (
+    ClassificationResult,
+    FindingResult,
+    MeasurementResult,
+    ModelResult,
+    NotableResult,
+    NotMadeResult,
+    OutputResult,
+    SeriesResult,
+    SliceResult,
+)
 
 _Item = TypeVar("_Item")
 
@@ -210,9 +215,7 @@ def _model(row: AssessmentRow, measurements: Sequence[MeasurementRow]) -> ModelR
         seconds=row.seconds,
         assessed_at=row.assessed_at,
         measurements=[
-            MeasurementResult(name=m.name, value=m.value, unit=m.unit)
-            for m in measurements
-            if m.slice_index is None
+            MeasurementResult(name=m.name, value=m.value, unit=m.unit) for m in measurements if m.slice_index is None
         ],
         classifications=[
             ClassificationResult(name=c.name, label=c.label, probability=c.probability) for c in row.classifications

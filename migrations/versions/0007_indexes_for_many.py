@@ -1,4 +1,4 @@
-"""indexes for many series: what `status`, `results`, the couriers and retention ask for is found without reading all rows
+"""indexes for many series: what status, results, couriers and retention ask for is found without reading all rows
 
 Revision: 0007
 Revises: 0005

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -14,7 +15,7 @@ from typer.main import get_command
 from ctiqa_node.cli.console import print_failure
 from ctiqa_node.errors import ConfigError, CtiqaError, StateError
 
-_MARKUP = "rich"
+_MARKUP: Final = "rich"
 FAILED = 1
 UNUSABLE = 2
 
@@ -40,7 +41,7 @@ _MODULES = {
     "db": "database",
     "version": "version",
 }
-"""The commands in the order of the help, and the module of each: a function of the command's name, or an `app` of its own."""
+"""The commands in the order of the help, and the module of each: it has a function of that name, or an `app`."""
 
 
 class _OnDemand(MutableMapping[str, Any]):
@@ -70,6 +71,9 @@ class _OnDemand(MutableMapping[str, Any]):
 def _command(name: str) -> Any:
     """A command, or a group of commands, as typer makes it below an app like ours."""
     module = import_module(f"ctiqa_node.cli.{_MODULES[name]}")
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
     alone = typer.Typer(rich_markup_mode=_MARKUP, add_completion=False)
     alone.callback()(lambda: None)
     if hasattr(module, "app"):

@@ -20,7 +20,7 @@ from ctiqa_node.report import wording
 from ctiqa_node.report.quantities import quantity
 
 if TYPE_CHECKING:
-    from ctiqa_node.results import ModelResult
+    from ctiqa_node.result_values import ModelResult
 
 WIDTH_WITHOUT_TERMINAL = 160
 """Wide enough for a line with two UIDs, so that what is piped into grep is not broken."""

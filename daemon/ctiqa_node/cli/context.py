@@ -13,8 +13,8 @@ from ctiqa_node import audit
 from ctiqa_node.cli.console import print_failure
 from ctiqa_node.config import Config, load_config
 from ctiqa_node.db.books import AuditEvent
-from ctiqa_node.db.session import Database
 from ctiqa_node.db.revision import current_and_head
+from ctiqa_node.db.session import Database
 from ctiqa_node.errors import StateError
 from ctiqa_node.state import StateFolder
 

@@ -18,7 +18,8 @@ from ctiqa_node.db.tables import Series
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.report.quantities import quantity
 from ctiqa_node.report.wording import value_text
-from ctiqa_node.results import ModelResult, SeriesResult, find_series, series_results
+from ctiqa_node.result_values import ModelResult, SeriesResult
+from ctiqa_node.results import find_series, series_results
 
 Wanted = Annotated[
     str | None,

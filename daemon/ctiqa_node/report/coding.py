@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ _LONGEST_MEANING = 64  # Code Meaning is a long string (LO)
 
 
 class Coding(NamedTuple):
-    """What a code says (PS3.3 8.8), before pydicom knows of it: importing its table of codes takes a third of a second."""
+    """What a code says (PS3.3 8.8), without pydicom, whose tables of codes take a third of a second to import."""
 
     value: str
     scheme_designator: str

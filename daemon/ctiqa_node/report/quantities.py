@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
-
 from typing import TYPE_CHECKING
 
 from ctiqa_node.report.coding import Coding, private_coding, shortened, words
@@ -217,12 +216,23 @@ QUANTITIES = _quantities(
         of_series=_MEAN,
     ),
     *(
-        Quantity(name, private_coding(code, meaning), title, Better.LOWER, digits, reading, is_detail=True, of_series=how)
+        Quantity(
+            name, private_coding(code, meaning), title, Better.LOWER, digits, reading, is_detail=True, of_series=how
+        )
         for name, code, meaning, title, digits, reading, how in _SPREADS
     ),
     *(
         Quantity(
-            name, private_coding(code, meaning), title, Better.HIGHER, 2, reading, 0.0, 4.0, is_detail=True, of_series=how
+            name,
+            private_coding(code, meaning),
+            title,
+            Better.HIGHER,
+            2,
+            reading,
+            0.0,
+            4.0,
+            is_detail=True,
+            of_series=how,
         )
         for name, code, meaning, title, reading, how in _OF_ALL_SLICES
     ),
