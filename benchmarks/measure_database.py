@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -154,7 +155,13 @@ def _run(which: BigDatabase, *arguments: str) -> None:
 
 
 def _environment(state: Path) -> dict[str, str]:
-    return dict(os.environ) | {"CTIQA_NODE__STATE_DIR": str(state), "CTIQA_PEERS": "any"}
+    """With the destinations: a node that starts without them ends what waits to be sent there."""
+    given = {"CTIQA_NODE__STATE_DIR": str(state), "CTIQA_PEERS": "any"}
+    return dict(os.environ) | given | {"CTIQA_DESTINATIONS": json.dumps(_destinations())}
+
+
+def _destinations() -> list[dict[str, Any]]:
+    return [{"name": name, "ae_title": name.upper(), "host": "127.0.0.1", "port": 1} for name in DESTINATIONS]
 
 
 def _starts(many: BigDatabase, rounds: int) -> Iterator[Line]:
@@ -214,9 +221,7 @@ def _config(which: BigDatabase) -> Config:
         {
             "node": {"state_dir": str(which.folder.root)},
             "peers": "any",
-            "destinations": [
-                {"name": name, "ae_title": name.upper(), "host": "127.0.0.1", "port": 104} for name in DESTINATIONS
-            ],
+            "destinations": _destinations(),
         }
     )
 

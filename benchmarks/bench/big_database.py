@@ -14,7 +14,7 @@ from ctiqa_node.state import StateFolder
 
 DESTINATIONS = ("pacs", "viewer")
 SLICES = 34
-_RECIPE = "2"
+_RECIPE = "3"
 """Another one when what is below changes, so that databases of before are not used again."""
 
 # The newest series came a quarter of an hour ago, the oldest two years ago. Every tenth was no axial CT, every 500th

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import DeliverySection, Destination
-from ctiqa_node.db.columns import is_just, now
+from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, OutputState, SeriesState
 from ctiqa_node.db.tables import Delivery, DeliveryTry
@@ -219,7 +219,7 @@ def _due(destination: str) -> Select[Delivery]:
         select(Delivery)
         .where(
             Delivery.destination == destination,
-            is_just(Delivery.state, DeliveryState.PENDING),
+            Delivery.state == DeliveryState.PENDING,
             Delivery.next_try_at <= now(),
         )
         .order_by(Delivery.next_try_at, Delivery.id)

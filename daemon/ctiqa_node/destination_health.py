@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Destination
-from ctiqa_node.db.columns import is_just, without_index
+from ctiqa_node.db.columns import without_index
 from ctiqa_node.db.states import DeliveryState, OutputKind
 from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series
 from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
@@ -94,7 +94,7 @@ def _waiting(session: Session) -> dict[str, tuple[datetime, datetime]]:
     """Since when the oldest waits for each destination, and the next try."""
     waiting = (
         select(Delivery.destination, func.min(Delivery.created_at), func.min(Delivery.next_try_at))
-        .where(is_just(Delivery.state, DeliveryState.PENDING))
+        .where(Delivery.state == DeliveryState.PENDING)
         .group_by(Delivery.destination)
     )
     return {name: (oldest, next_try) for name, oldest, next_try in session.execute(waiting)}
@@ -102,7 +102,7 @@ def _waiting(session: Session) -> dict[str, tuple[datetime, datetime]]:
 
 def _last_trouble(session: Session, destination: str) -> str | None:
     tried = select(Delivery.id).where(
-        Delivery.destination == destination, is_just(Delivery.state, DeliveryState.PENDING), Delivery.attempts > 0
+        Delivery.destination == destination, Delivery.state == DeliveryState.PENDING, Delivery.attempts > 0
     )
     delivery_id = session.scalar(tried.limit(1))
     last = select(DeliveryTry.answer).where(DeliveryTry.delivery_id == delivery_id).order_by(DeliveryTry.id.desc())

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, DateTime, Dialect, Enum, TypeDecorator, literal, literal_column
+from sqlalchemy import ColumnElement, DateTime, Dialect, Enum, TypeDecorator, literal_column
 from sqlalchemy.orm import InstrumentedAttribute
 
-Word = TypeVar("Word", bound=StrEnum)
 Value = TypeVar("Value")
 
 
@@ -40,14 +39,6 @@ def words(enumeration: type[StrEnum]) -> Enum:
     return Enum(
         enumeration, native_enum=False, length=32, values_callable=lambda members: [member.value for member in members]
     )
-
-
-def is_just(column: InstrumentedAttribute[Word], word: Word) -> ColumnElement[bool]:
-    """The column is a word that stands in the text of the query.
-
-    Only so does SQLite see that an index of just these rows holds what is asked for.
-    """
-    return column == literal(word, column.type, literal_execute=True)
 
 
 def without_index(column: InstrumentedAttribute[Value]) -> ColumnElement[Value]:
