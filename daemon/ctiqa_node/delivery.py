@@ -24,7 +24,7 @@ from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import Answer, Patience, send
 from ctiqa_node.dimse.tls import destination_tls
 from ctiqa_node.errors import ConfigError, CtiqaError
-from ctiqa_node.golden import last_result
+from ctiqa_node.golden_result import last_result
 from ctiqa_node.logs import get_logger
 from ctiqa_node.routing import fall_back, refused_classes
 from ctiqa_node.sending import DeliveryEvent, can_happen, move

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence, Set
 from datetime import datetime
 
 from pydantic import BaseModel
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Destination
+from ctiqa_node.db.columns import without_index
 from ctiqa_node.db.commitments import CommitmentAsk, CommitmentRequest, RequestState
 from ctiqa_node.db.states import DeliveryState, OutputKind
-from ctiqa_node.db.tables import Delivery, Output, Series
+from ctiqa_node.db.tables import Delivery, DeliveryTry, Output, Series
 from ctiqa_node.routing import RefusedClass, instead_of, refused_classes, wanted
 
 
@@ -48,37 +50,27 @@ class DestinationStatus(BaseModel):
     last_trouble: str | None
 
 
-def destination_status(session: Session, destination: Destination) -> DestinationStatus:
-    """What waits, was sent, given up and refused."""
-    name = destination.name
-    grouped = (
-        select(Delivery.state, func.count(Delivery.id)).where(Delivery.destination == name).group_by(Delivery.state)
-    )
-    counts = {row[0]: row[1] for row in session.execute(grouped)}
-    pending = [Delivery.destination == name, Delivery.state == DeliveryState.PENDING]
-    oldest, next_try = session.execute(
-        select(func.min(Delivery.created_at), func.min(Delivery.next_try_at)).where(*pending)
-    ).one()
-    return DestinationStatus(
-        name=name,
-        pending=counts.get(DeliveryState.PENDING, 0),
-        uncommitted=counts.get(DeliveryState.UNCOMMITTED, 0),
-        failed=_not_replaced(session, name, DeliveryState.FAILED),
-        sent=counts.get(DeliveryState.SENT, 0),
-        refused=_not_replaced(session, name, DeliveryState.REFUSED),
-        does_not_take=_refusals(session, destination),
-        oldest_pending_at=oldest,
-        next_try_at=next_try,
-        last_trouble=_trouble_sending(session, name) or _trouble_committing(session, name),
-    )
-
-
-def _trouble_sending(session: Session, destination: str) -> str | None:
-    tried = select(Delivery).where(
-        Delivery.destination == destination, Delivery.state == DeliveryState.PENDING, Delivery.attempts > 0
-    )
-    delivery = session.scalars(tried.limit(1)).first()
-    return delivery.tries[-1].answer if delivery is not None and delivery.tries else None
+def destinations_status(session: Session, destinations: Sequence[Destination]) -> list[DestinationStatus]:
+    """What waits, was sent, given up and refused at each destination."""
+    if not destinations:
+        return []
+    counts, replaced, waiting = _counts(session), _replaced(session), _waiting(session)
+    return [
+        DestinationStatus(
+            name=(name := destination.name),
+            pending=counts[name, DeliveryState.PENDING],
+            uncommitted=counts[name, DeliveryState.UNCOMMITTED],
+            failed=counts[name, DeliveryState.FAILED] - replaced[name, DeliveryState.FAILED],
+            sent=counts[name, DeliveryState.SENT],
+            refused=counts[name, DeliveryState.REFUSED] - replaced[name, DeliveryState.REFUSED],
+            does_not_take=_refusals(session, destination),
+            oldest_pending_at=waiting[name][0] if name in waiting else None,
+            next_try_at=waiting[name][1] if name in waiting else None,
+            last_trouble=(_last_trouble(session, name) if name in waiting else None)
+            or _trouble_committing(session, name),
+        )
+        for destination in destinations
+    ]
 
 
 def _trouble_committing(session: Session, destination: str) -> str | None:
@@ -97,15 +89,45 @@ def _trouble_committing(session: Session, destination: str) -> str | None:
     return next((each.answer for each in reversed(delivery.tries) if each.status != 0), None)
 
 
-def _not_replaced(session: Session, destination: str, state: DeliveryState) -> int:
-    """How many deliveries ended so, and no newer revision has taken their place."""
-    ended = (
-        select(func.count(Delivery.id))
-        .join(Output, Delivery.output_id == Output.id)
-        .join(Series, Output.series_id == Series.id)
-        .where(Delivery.destination == destination, Delivery.state == state, Output.revision == Series.revision)
+_Counts = Counter[tuple[str, DeliveryState]]
+
+
+def _counts(session: Session) -> _Counts:
+    """How many deliveries of each destination are in each state."""
+    names = Delivery.destination, Delivery.state
+    return _counted(session, select(*names, func.count()).group_by(*names))
+
+
+def _replaced(session: Session) -> _Counts:
+    """The same of those whose series has a newer revision: these are few, so they are counted, and not all others."""
+    older = (
+        select(Output.id).join(Series).where(Series.revision > literal_column("1"), Output.revision < Series.revision)
     )
-    return session.scalar(ended) or 0
+    names = without_index(Delivery.destination), without_index(Delivery.state)
+    return _counted(session, select(*names, func.count()).where(Delivery.output_id.in_(older)).group_by(*names))
+
+
+def _counted(session: Session, query: Select[str, DeliveryState, int]) -> _Counts:
+    return Counter({(name, state): count for name, state, count in session.execute(query)})
+
+
+def _waiting(session: Session) -> dict[str, tuple[datetime, datetime]]:
+    """Since when the oldest waits for each destination, and the next try."""
+    waiting = (
+        select(Delivery.destination, func.min(Delivery.created_at), func.min(Delivery.next_try_at))
+        .where(Delivery.state == DeliveryState.PENDING)
+        .group_by(Delivery.destination)
+    )
+    return {name: (oldest, next_try) for name, oldest, next_try in session.execute(waiting)}
+
+
+def _last_trouble(session: Session, destination: str) -> str | None:
+    tried = select(Delivery.id).where(
+        Delivery.destination == destination, Delivery.state == DeliveryState.PENDING, Delivery.attempts > 0
+    )
+    delivery_id = session.scalar(tried.limit(1))
+    last = select(DeliveryTry.answer).where(DeliveryTry.delivery_id == delivery_id).order_by(DeliveryTry.id.desc())
+    return None if delivery_id is None else session.scalar(last.limit(1))
 
 
 def _refusals(session: Session, destination: Destination) -> list[Refusal]:

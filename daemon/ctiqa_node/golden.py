@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.orm import Session
 
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import Heartbeat
+from ctiqa_node.golden_result import PROCESS as PROCESS
+from ctiqa_node.golden_result import GoldenResult as GoldenResult
+from ctiqa_node.golden_result import last_result as last_result
 from ctiqa_node.logs import get_logger
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 VALUES = Path(__file__).parent / "golden.json"
-PROCESS = "golden"
-"""The row of `heartbeats` that keeps the last result."""
-SHOWN_DRIFTS = 5
 RELATIVE, ABSOLUTE = 0.02, 0.005
 """Above what another processor, another number of threads or a GPU make of the same weights, below what matters."""
 
@@ -64,32 +62,6 @@ class Golden(_Frozen):
     relative: float
     absolute: float
     models: tuple[GoldenModel, ...]
-
-
-class GoldenResult(_Frozen):
-    """What the comparison came to."""
-
-    ok: bool
-    device: str
-    compared: tuple[str, ...]
-    not_compared: tuple[str, ...]
-    """Models with other weights than the shipped values were made with: the site's own."""
-    drifts: tuple[str, ...]
-    at: datetime
-
-    @property
-    def sentence(self) -> str:
-        """The same in words."""
-        if not self.ok:
-            more = f"; and {len(self.drifts) - SHOWN_DRIFTS} more" if len(self.drifts) > SHOWN_DRIFTS else ""
-            return (
-                f"the golden series gives other values on {self.device}: {'; '.join(self.drifts[:SHOWN_DRIFTS])}{more}"
-            )
-        left_out = f"; not compared, for their weights are the site's own: {', '.join(self.not_compared)}"
-        return (
-            f"the golden series gives the shipped values on {self.device} ({', '.join(self.compared) or 'no model'})"
-            + (left_out if self.not_compared else "")
-        )
 
 
 def shipped(path: Path = VALUES) -> Golden:
@@ -166,12 +138,6 @@ def forget(database: Database) -> None:
         row = session.get(Heartbeat, PROCESS)
         if row is not None:
             session.delete(row)
-
-
-def last_result(session: Session) -> GoldenResult | None:
-    """The last result that was kept; None when there was no check yet."""
-    row = session.get(Heartbeat, PROCESS)
-    return None if row is None else GoldenResult.model_validate(row.detail)
 
 
 def values_of(found: Sequence[ReportedModel], relative: float, absolute: float) -> Golden:

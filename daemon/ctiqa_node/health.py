@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from datetime import datetime, timedelta
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ctiqa_node.config import Config
 from ctiqa_node.db.columns import now
@@ -20,16 +21,18 @@ from ctiqa_node.db.tables import Association, Heartbeat, Job, Output, Series, Un
 from ctiqa_node.destination_health import (
     DestinationStatus,
     destination_complaints,
-    destination_status,
+    destinations_status,
     sender_complaints,
 )
-from ctiqa_node.golden import GoldenResult, last_result
+from ctiqa_node.golden_result import GoldenResult, last_result
 from ctiqa_node.ledger.last import LastReconciliation, last_reconciliation, reconciliation_complaints
-from ctiqa_node.results import SeriesResult, latest_results
+from ctiqa_node.result_values import SeriesResult
+from ctiqa_node.results import latest_results
 from ctiqa_node.state import StateFolder
 
 NODE_PROCESS = "node"
 WORKER_PROCESS = "worker"
+State = TypeVar("State", bound=StrEnum)
 SILENCE = timedelta(seconds=15)
 
 
@@ -159,10 +162,12 @@ def _never_started(config: Config) -> NodeStatus:
 def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
     node = session.get(Heartbeat, NODE_PROCESS)
     worker = _worker(session, running=running)
-    destinations = [destination_status(session, destination) for destination in config.destinations]
+    destinations = destinations_status(session, config.destinations)
     free = _free_mib(config)
-    counts = session.execute(select(Series.state, func.count(Series.id)).group_by(Series.state))
-    oldest = session.scalar(select(func.min(Job.created_at)).where(Job.state == JobState.TODO))
+    series = _counts(session, Series.state)
+    outputs = _counts(session, Output.state)
+    waiting = select(func.count(Job.id), func.min(Job.created_at)).where(Job.state == JobState.TODO)
+    queue_depth, oldest = session.execute(waiting).one()
     reconciled = last_reconciliation(session)
     golden = last_result(session)
     complaints = [
@@ -173,7 +178,7 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         *(_disk_complaints(free, config, node if running else None)),
         *(destination_complaints(destinations)),
         *(sender_complaints(session)),
-        *(_failure_complaints(session)),
+        *(_failure_complaints(series.get(SeriesState.FAILED, 0))),
         *(reconciliation_complaints(reconciled)),
     ]
     drifted = golden is not None and not golden.ok
@@ -192,14 +197,14 @@ def _status(session: Session, config: Config, *, running: bool) -> NodeStatus:
         associations=_associations(session) if running else [],
         associations_rejected=int(rejected.get("total", 0)),
         rejected=[RejectedCaller.model_validate(each) for each in rejected.get("latest", [])],
-        series={state.value: count for state, count in counts},
-        queue_depth=session.scalar(select(func.count(Job.id)).where(Job.state == JobState.TODO)) or 0,
+        series={state.value: count for state, count in series.items()},
+        queue_depth=queue_depth,
         queue_oldest_at=oldest,
         worker=worker,
         golden=golden,
         destinations=destinations,
-        outputs_kept=_outputs(session, OutputState.KEPT),
-        outputs_removed=_outputs(session, OutputState.REMOVING, OutputState.REMOVED),
+        outputs_kept=outputs.get(OutputState.KEPT, 0),
+        outputs_removed=outputs.get(OutputState.REMOVING, 0) + outputs.get(OutputState.REMOVED, 0),
         outputs_keep_days=config.outputs.keep_days,
         not_made=_not_made(session),
         disk_free_mib=free,
@@ -265,13 +270,13 @@ def _write_trouble(folder: Path) -> str | None:
     return None
 
 
-def _failure_complaints(session: Session) -> list[str]:
-    failed = session.scalar(select(func.count(Series.id)).where(Series.state == SeriesState.FAILED)) or 0
+def _failure_complaints(failed: int) -> list[str]:
     return [f"{failed} series failed; `ctiqa-node results --state failed` lists them with the reason"] if failed else []
 
 
-def _outputs(session: Session, *states: OutputState) -> int:
-    return session.scalar(select(func.count(Output.id)).where(Output.state.in_(states))) or 0
+def _counts(session: Session, state: InstrumentedAttribute[State]) -> dict[State, int]:
+    """How many rows are in each state, counted in the index of states."""
+    return dict(session.execute(select(state, func.count()).group_by(state)).all())
 
 
 def _not_made(session: Session) -> dict[str, int]:

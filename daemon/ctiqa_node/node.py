@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 
 from ctiqa_node import __version__, audit, golden
 from ctiqa_node.clock import ClockWatch
@@ -163,7 +163,7 @@ class Node:
             audit.note(session, AuditEvent.STARTED, audit.user(), {"version": __version__})
         carry_out(self._database, self._folder.root)
         with self._database.read() as session:
-            claimed = set(session.scalars(select(Instance.path).where(Instance.expired_at.is_(None))))
+            claimed = set(session.scalars(claimed_files()))
         unclaimed = spool.set_aside_unclaimed(claimed)
         swept = sweep_outputs(self._database, self._folder.outputs, older_than_seconds=0)
         if lost or unclaimed or swept:
@@ -205,3 +205,8 @@ class Node:
         del frame
         log.info("stopping", signal=signal.Signals(number).name)
         self._stopping.set()
+
+
+def claimed_files() -> Select[str]:
+    """The files of the spool that rows claim."""
+    return select(Instance.path).where(Instance.expired_at.is_(None))

@@ -2,147 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, computed_field
 from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
-from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, MeasurementRow, Series
-from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict, category_of
+from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, Instance, MeasurementRow, Output, Series
+from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict
+from ctiqa_node.result_values import (
+    ClassificationResult,
+    FindingResult,
+    MeasurementResult,
+    ModelResult,
+    NotableResult,
+    NotMadeResult,
+    OutputResult,
+    SeriesResult,
+    SliceResult,
+)
 
+_Item = TypeVar("_Item")
 
-class MeasurementResult(BaseModel):
-    """One number of the whole series."""
-
-    name: str
-    value: float
-    unit: str
-
-    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it; mypy knows no decorated property
-    @property
-    def quality_category(self) -> str | None:
-        """The LDCTIQA word of a score of 0 to 4; None for other measurements."""
-        return category_of(self.name, self.value)
-
-
-class SliceResult(BaseModel):
-    """One number of one slice."""
-
-    name: str
-    value: float
-    unit: str
-
-    @computed_field  # type: ignore[prop-decorator]  # as above
-    @property
-    def quality_category(self) -> str | None:
-        """The LDCTIQA word of a score of 0 to 4; None for other measurements."""
-        return category_of(self.name, self.value)
-
-    slice_index: int
-    sop_instance_uid: str
-    frame_number: int | None = None
-
-
-class ClassificationResult(BaseModel):
-    """One class with its probability."""
-
-    name: str
-    label: str
-    probability: float
-
-
-class ModelResult(BaseModel):
-    """What one model said of the series, and the model's provenance."""
-
-    model: str
-    version: str
-    weights_sha256: str | None
-    trained_on: str
-    summary: str = ""
-    status: str
-    reason: str | None
-
-    reason_code: str | None = None
-    """The class of the reason; None for a model that scored."""
-    device: str
-    seconds: float
-    assessed_at: datetime
-    measurements: list[MeasurementResult]
-    classifications: list[ClassificationResult]
-    slices: list[SliceResult]
-    unscored_slices: dict[int, str]
-    """Why slices were left out, by index along z."""
-
-
-class FindingResult(BaseModel):
-    """What the loader noticed."""
-
-    code: str
-    sentence: str
-
-
-class NotableResult(BaseModel):
-    """A slice that a person should look at, and why."""
-
-    slice_index: int
-    role: str
-    rank: int
-    ranked_by: str | None
-    sentence: str
-
-
-class OutputResult(BaseModel):
-    """An object that was made of the series."""
-
-    kind: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    made_at: datetime
-    removed_at: datetime | None = None
-    """When its file was removed here, as `outputs.keep_days` has it."""
-    deliveries: dict[str, str]
-
-
-class NotMadeResult(BaseModel):
-    """An object that could not be made of the series, and why."""
-
-    kind: str
-    reason: str
-    at: datetime
-
-
-class SeriesResult(BaseModel):
-    """A series and the results of its newest assessed revision."""
-
-    series_instance_uid: str
-    study_instance_uid: str
-    accession_number: str
-    patient_id: str
-    patient_name: str
-    study_date: str
-    description: str
-    modality: str
-    state: str
-    state_since: datetime
-    reason: str | None
-    revision: int
-    instances: int
-    slices: int | None = None
-    """Of the volume that was assessed; None before that, as is what follows."""
-    completeness: str | None = None
-    missing_slices: int | None = None
-    completeness_evidence: list[str] = []
-    """What the verdict on completeness rests on."""
-    window_agreement: str | None = None
-    findings: list[FindingResult] = []
-    notable_slices: list[NotableResult] = []
-    """Only where the values of the slices are asked for."""
-    models: list[ModelResult]
-    outputs: list[OutputResult]
-    not_made: list[NotMadeResult] = []
+_AT_ONCE = 500
+"""So many series, or assessments, go into one query."""
 
 
 def find_series(session: Session, text: str) -> list[Series]:
@@ -165,17 +50,92 @@ def find_series(session: Session, text: str) -> list[Series]:
 
 def latest_results(session: Session, count: int) -> list[SeriesResult]:
     """The series that were assessed last, newest first, without the values of slices."""
-    newest = func.max(AssessmentRow.assessed_at).desc()
-    found = session.scalars(
-        select(Series).join(AssessmentRow).group_by(Series.id).order_by(newest, Series.id.desc()).limit(count)
-    )
-    return [series_result(session, series, with_slices=False) for series in found]
+    newest = _assessed_last(session, count)
+    found = {series.id: series for series in session.scalars(select(Series).where(Series.id.in_(newest)))}
+    return series_results(session, [found[series_id] for series_id in newest], with_slices=False)
+
+
+def _assessed_last(session: Session, count: int) -> list[int]:
+    """The numbers of the series whose values were written down last."""
+    found: dict[int, None] = {}
+    # By their numbers, which grow with time: so as many rows are read as these series have, and not all.
+    rows = select(AssessmentRow.series_id).order_by(AssessmentRow.id.desc()).execution_options(yield_per=20)
+    for series_id in session.scalars(rows):
+        found[series_id] = None
+        if len(found) == count:
+            break
+    return list(found)
 
 
 def series_result(session: Session, series: Series, *, with_slices: bool = True) -> SeriesResult:
     """One series with its values."""
-    newest = max((row.revision for row in series.assessments), default=0)
-    models = [_model(session, row, with_slices=with_slices) for row in series.assessments if row.revision == newest]
+    return series_results(session, [series], with_slices=with_slices)[0]
+
+
+def series_results(session: Session, several: Sequence[Series], *, with_slices: bool) -> list[SeriesResult]:
+    """Series with their values, in a number of queries that does not grow with theirs."""
+    results: list[SeriesResult] = []
+    for some in _portions(several):
+        ids = [series.id for series in some]
+        session.scalars(select(Series).where(Series.id.in_(ids)).options(*_WITH)).all()
+        rows = {series.id: _newest(series) for series in some}
+        read = _Read(
+            instances=dict(session.execute(_instance_counts(ids)).all()),
+            assessments=rows,
+            measurements=_measurements(session, [row.id for each in rows.values() for row in each], with_slices),
+        )
+        results += [_result(series, read) for series in some]
+    return results
+
+
+_WITH = (
+    selectinload(Series.assessments).selectinload(AssessmentRow.classifications),
+    selectinload(Series.outputs).selectinload(Output.deliveries),
+    selectinload(Series.unmade),
+    selectinload(Series.volumes),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of some series beside their own rows: by series, and by assessment."""
+
+    instances: Mapping[int, int]
+    assessments: Mapping[int, list[AssessmentRow]]
+    measurements: Mapping[int, list[MeasurementRow]]
+
+
+def _newest(series: Series) -> list[AssessmentRow]:
+    revision = max((row.revision for row in series.assessments), default=0)
+    return [row for row in series.assessments if row.revision == revision]
+
+
+def _instance_counts(series_ids: Sequence[int]) -> Any:
+    counted = select(Instance.series_id, func.count(Instance.id)).where(Instance.series_id.in_(series_ids))
+    return counted.group_by(Instance.series_id)
+
+
+def _measurements(
+    session: Session, assessment_ids: Sequence[int], with_slices: bool
+) -> dict[int, list[MeasurementRow]]:
+    found: dict[int, list[MeasurementRow]] = defaultdict(list)
+    for some in _portions(assessment_ids):
+        query = select(MeasurementRow).where(MeasurementRow.assessment_id.in_(some)).order_by(MeasurementRow.id)
+        if not with_slices:
+            query = query.where(MeasurementRow.slice_index.is_(None))
+        for row in session.scalars(query):
+            found[row.assessment_id].append(row)
+    return found
+
+
+def _portions(everything: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    return (everything[start : start + _AT_ONCE] for start in range(0, len(everything), _AT_ONCE))
+
+
+def _result(series: Series, read: _Read) -> SeriesResult:
+    assessments = read.assessments[series.id]
+    models = [_model(row, read.measurements.get(row.id, ())) for row in assessments]
+    newest = assessments[0].revision if assessments else 0
     result = SeriesResult(
         series_instance_uid=series.series_instance_uid,
         study_instance_uid=series.study_instance_uid,
@@ -189,7 +149,7 @@ def series_result(session: Session, series: Series, *, with_slices: bool = True)
         state_since=series.state_since,
         reason=series.reason,
         revision=newest,
-        instances=len(series.instances),
+        instances=read.instances.get(series.id, 0),
         models=models,
         outputs=[
             OutputResult(
@@ -241,7 +201,8 @@ def notable_of(models: Sequence[ModelResult], slices: int) -> list[NotableResult
     ]
 
 
-def _model(session: Session, row: AssessmentRow, *, with_slices: bool) -> ModelResult:
+def _model(row: AssessmentRow, measurements: Sequence[MeasurementRow]) -> ModelResult:
+    of_slices = [m for m in measurements if m.slice_index is not None]
     return ModelResult(
         model=row.model,
         version=row.version,
@@ -255,22 +216,14 @@ def _model(session: Session, row: AssessmentRow, *, with_slices: bool) -> ModelR
         seconds=row.seconds,
         assessed_at=row.assessed_at,
         measurements=[
-            MeasurementResult(name=m.name, value=m.value, unit=m.unit)
-            for m in _measurements(session, row, of_slices=False)
+            MeasurementResult(name=m.name, value=m.value, unit=m.unit) for m in measurements if m.slice_index is None
         ],
         classifications=[
             ClassificationResult(name=c.name, label=c.label, probability=c.probability) for c in row.classifications
         ],
         unscored_slices={int(index): reason for index, reason in row.unscored_slices.items()},
-        slices=[_slice(m) for m in _measurements(session, row, of_slices=True)] if with_slices else [],
+        slices=[_slice(m) for m in of_slices],
     )
-
-
-def _measurements(session: Session, row: AssessmentRow, *, of_slices: bool) -> Sequence[MeasurementRow]:
-    wanted = MeasurementRow.slice_index.is_not(None) if of_slices else MeasurementRow.slice_index.is_(None)
-    return session.scalars(
-        select(MeasurementRow).where(MeasurementRow.assessment_id == row.id, wanted).order_by(MeasurementRow.id)
-    ).all()
 
 
 def _slice(row: MeasurementRow) -> SliceResult:

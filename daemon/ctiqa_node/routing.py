@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ctiqa_node.config import Destination
-from ctiqa_node.db.columns import now
+from ctiqa_node.db.columns import now, without_index
 from ctiqa_node.db.states import DeliveryState, OutputKind, OutputState
 from ctiqa_node.db.tables import Delivery, DeliveryTry, Output
 
 STANDARD = frozenset({OutputKind.STRUCTURED_REPORT, OutputKind.SUMMARY_PAGE})
 """Made of every series, whether any destination wants them or not."""
+
+LAST_ANSWERS = 1000
+"""So many answers of a destination tell what it takes: dozens of series, each with a few objects."""
 
 _INSTEAD = {OutputKind.PARAMETRIC_MAP: OutputKind.QUALITY_MAPS}
 
@@ -78,27 +81,29 @@ def new_delivery(destination: Destination) -> Delivery:
 
 
 def refused_classes(session: Session, destination: str) -> list[RefusedClass]:
-    """The SOP Classes that a destination has refused and not taken since."""
-    refusals = session.execute(
-        select(Output.sop_class_uid, Output.kind, func.max(DeliveryTry.at))
-        .join(Delivery, Delivery.output_id == Output.id)
-        .join(DeliveryTry)
-        .where(Delivery.destination == destination, Delivery.state == DeliveryState.REFUSED)
-        .group_by(Output.sop_class_uid, Output.kind)
-        .order_by(Output.kind)
-    ).all()
-    if not refusals:
+    """The SOP Classes that a destination refused when they were last offered.
+
+    What is sent to a destination is offered with every series. So the last answers tell, and not all of years are read.
+    """
+    at_destination = Delivery.destination == destination
+    ever = select(Delivery.id).where(at_destination, Delivery.state == DeliveryState.REFUSED).limit(1)
+    if session.scalar(ever) is None:
         return []
-    taken_states = (DeliveryState.SENT, DeliveryState.UNCOMMITTED)
-    last_taken = (
-        select(Output.sop_class_uid, func.max(Delivery.sent_at))
-        .join(Delivery, Delivery.output_id == Output.id)
-        .where(Delivery.destination == destination, Delivery.state.in_(taken_states))
-        .group_by(Output.sop_class_uid)
+    newest = (
+        select(Output.sop_class_uid, Output.kind, Delivery.state)
+        .select_from(DeliveryTry)
+        .join(Delivery)
+        .join(Output, Delivery.output_id == Output.id)
+        .where(
+            # So that SQLite goes through the tries from the last one backwards.
+            without_index(Delivery.destination) == destination,
+            without_index(Delivery.state).in_((DeliveryState.REFUSED, DeliveryState.UNCOMMITTED, DeliveryState.SENT)),
+        )
+        .order_by(DeliveryTry.id.desc())
+        .limit(LAST_ANSWERS)
     )
-    taken = {sop_class: at for sop_class, at in session.execute(last_taken) if at is not None}
-    return [
-        RefusedClass(sop_class, kind)
-        for sop_class, kind, at in refusals
-        if sop_class not in taken or taken[sop_class] < at
-    ]
+    last: dict[str, tuple[OutputKind, DeliveryState]] = {}
+    for sop_class, kind, state in session.execute(newest):
+        last.setdefault(sop_class, (kind, state))
+    refused = [RefusedClass(uid, kind) for uid, (kind, state) in last.items() if state is DeliveryState.REFUSED]
+    return sorted(refused, key=lambda each: each.kind)

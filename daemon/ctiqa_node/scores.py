@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from ctiqa_node.dicom import is_uid
 from ctiqa_node.errors import Rejected
 from ctiqa_node.laboratory import SeriesFeatures
-from ctiqa_node.results import ModelResult, find_series, series_result
+from ctiqa_node.result_values import ModelResult
+from ctiqa_node.results import find_series, series_result
 
 COLUMNS = ("series", "reader", "score")
 LOWEST, HIGHEST = 1.0, 10.0

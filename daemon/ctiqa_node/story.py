@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from ctiqa_node.db.evidence import archive_count
 from ctiqa_node.db.states import DeliveryState, InstanceState
 from ctiqa_node.db.tables import Association, Delivery, Instance, Series
-from ctiqa_node.results import SeriesResult, series_result
+from ctiqa_node.result_values import SeriesResult
+from ctiqa_node.results import series_result
 
 
 class Happening(BaseModel):

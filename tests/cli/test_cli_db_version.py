@@ -8,7 +8,7 @@ from pathlib import Path
 from cli_state import Run, as_if_running
 
 import ctiqa_node
-from ctiqa_node.db.upgrade import current_and_head
+from ctiqa_node.db.revision import current_and_head
 from ctiqa_node.state import StateFolder
 
 

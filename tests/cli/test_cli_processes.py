@@ -17,7 +17,9 @@ import pytest
 
 from ctiqa_node.state import StateFolder
 
-HEAVY = {"torch", "highdicom", "matplotlib", "ctiqa_models", "pynetdicom", "cv2", "scipy"}
+HEAVY = {"torch", "highdicom", "matplotlib", "ctiqa_models", "apscheduler", "pynetdicom", "cv2", "scipy"}
+ONLY_FOR_DICOM = {"pydicom", "numpy", "alembic", "structlog"}
+"""What takes most of a start, beside the database: `status` is asked every second where people watch it."""
 COMMAND = [sys.executable, "-m", "ctiqa_node.cli"]
 
 _IMPORTS = """
@@ -46,6 +48,17 @@ def test_a_light_command_imports_nothing_heavy(args: list[str], config_file: Pat
     assert "typer" in imported
     # Which models there are, their catalog says, which is light by itself.
     assert imported & HEAVY == ({"ctiqa_models"} if args == ["config", "check"] else set())
+
+
+@pytest.mark.parametrize("args", [["status"], ["results"], ["queue", "ls"], ["why", "ACC-1"]])
+def test_a_command_that_only_shows_imports_no_dicom(args: list[str], state: StateFolder, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _IMPORTS, *args]
+    environment = dict(os.environ) | {"CTIQA_NODE__STATE_DIR": str(state.root), "CTIQA_PEERS": "any"}
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, cwd=tmp_path)
+    assert ran.stdout, ran.stderr
+    imported = set(json.loads(ran.stderr.splitlines()[-1]))
+    assert "sqlalchemy" in imported
+    assert not imported & (HEAVY | ONLY_FOR_DICOM)
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select
 
 from ctiqa_node.db.columns import now
+from ctiqa_node.db.revision import HEAD, current_and_head
 from ctiqa_node.db.session import Database, open_engine
 from ctiqa_node.db.states import DeliveryState, OutputKind, OutputState, SeriesState
 from ctiqa_node.db.tables import AssessmentRow, Base, Delivery, DeliveryTry, Heartbeat, Output, Series, UnmadeOutput
-from ctiqa_node.db.upgrade import _alembic, current_and_head, upgrade
+from ctiqa_node.db.upgrade import _alembic, upgrade
 from ctiqa_node.errors import StateError
 from support.rows import add_delivery, add_series
 
@@ -57,6 +59,10 @@ def test_an_upgrade_makes_the_tables_and_a_second_one_changes_nothing(tmp_path: 
     assert upgrade(path) == (after, after)
     assert current_and_head(path) == (after, after)
     assert path.read_bytes() == content
+
+
+def test_commands_know_the_newest_revision_without_alembic() -> None:
+    assert ScriptDirectory.from_config(_alembic(Path("unused"))).get_current_head() == HEAD
 
 
 def test_a_database_can_be_taken_down_and_up_again(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from ctiqa_node.db.tables import Job, Output, Series, UnmadeOutput
 from ctiqa_node.jobs import embedded as jobs
 from ctiqa_node.making import MAKERS
 from ctiqa_node.report.content import Progress, Report
-from ctiqa_node.results import SeriesResult, latest_results
+from ctiqa_node.result_values import SeriesResult
+from ctiqa_node.results import latest_results
 from ctiqa_node.settling import settle
 from support.desk import Desk, breaks, deliveries, maker_of, to
 

@@ -2,41 +2,94 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command
 
-from ctiqa_node.cli import (
-    assess,
-    audit,
-    calibrate,
-    configuration,
-    database,
-    doctor,
-    evaluate,
-    model,
-    peers,
-    purge,
-    queue,
-    reconcile,
-    results,
-    serve,
-    status,
-    train,
-    version,
-    why,
-)
 from ctiqa_node.cli.console import print_failure
 from ctiqa_node.errors import ConfigError, CtiqaError, StateError
 
+_MARKUP: Final = "rich"
 FAILED = 1
 UNUSABLE = 2
 
 
+_MODULES = {
+    "serve": "serve",
+    "status": "status",
+    "doctor": "doctor",
+    "echo": "peers",
+    "send": "peers",
+    "assess": "assess",
+    "results": "results",
+    "queue": "queue",
+    "why": "why",
+    "reconcile": "reconcile",
+    "purge": "purge",
+    "audit": "audit",
+    "model": "model",
+    "train": "train",
+    "evaluate": "evaluate",
+    "calibrate": "calibrate",
+    "config": "configuration",
+    "db": "database",
+    "version": "version",
+}
+"""The commands in the order of the help, and the module of each: it has a function of that name, or an `app`."""
+
+
+class _OnDemand(MutableMapping[str, Any]):
+    """The commands by their names; the module of one is imported when the command is wanted, as some take seconds."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _command(name)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+def _command(name: str) -> Any:
+    """A command, or a group of commands, as typer makes it below an app like ours."""
+    module = import_module(f"ctiqa_node.cli.{_MODULES[name]}")
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+    alone = typer.Typer(rich_markup_mode=_MARKUP, add_completion=False)
+    alone.callback()(lambda: None)
+    if hasattr(module, "app"):
+        alone.add_typer(module.app, name=name)
+    else:
+        alone.command(name)(getattr(module, name))
+    group: Any = get_command(alone)
+    return group.commands[name]
+
+
 class Commands(TyperGroup):
     """The top-level group; the one place where errors end."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _OnDemand()
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; a `CtiqaError` becomes its sentence on standard error and exit code 1 or 2."""
@@ -52,7 +105,7 @@ app = typer.Typer(
     name="ctiqa-node",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=_MARKUP,
     pretty_exceptions_show_locals=False,  # locals may hold patient data
 )
 
@@ -83,27 +136,6 @@ def root(
     Exit codes: 0 done, 1 the answer is no or something failed, 2 wrong usage or configuration, or no usable state.
     """
     context.obj = config
-
-
-app.command()(serve.serve)
-app.command()(status.status)
-app.command()(doctor.doctor)
-app.command()(peers.echo)
-app.command()(peers.send)
-app.command()(assess.assess)
-app.command()(results.results)
-app.add_typer(queue.app, name="queue")
-app.command()(why.why)
-app.command()(reconcile.reconcile)
-app.command()(purge.purge)
-app.command()(audit.audit)
-app.add_typer(model.app, name="model")
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(calibrate.calibrate)
-app.add_typer(configuration.app, name="config")
-app.add_typer(database.app, name="db")
-app.command()(version.version)
 
 
 def main() -> None:

@@ -17,9 +17,11 @@ from rich.text import Text
 
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.states import DeliveryState
+from ctiqa_node.report import wording
+from ctiqa_node.report.quantities import quantity
 
 if TYPE_CHECKING:
-    from ctiqa_node.results import ModelResult
+    from ctiqa_node.result_values import ModelResult
 
 WIDTH_WITHOUT_TERMINAL = 160
 """Wide enough for a line with two UIDs, so that what is piped into grep is not broken."""
@@ -129,14 +131,12 @@ def duration(seconds: int) -> str:
 
 def value_lines(model: ModelResult) -> Iterator[tuple[str, str]]:
     """The values of the series and its likeliest classes: a title and a text with the unit."""
-    from ctiqa_node.report import codes  # the words of the reports; it brings pydicom, which most commands do without
-
     for measurement in model.measurements:
-        title = codes.quantity(measurement.name).title
-        yield title, codes.value_text(measurement.name, measurement.value, measurement.unit)
+        title = quantity(measurement.name).title
+        yield title, wording.value_text(measurement.name, measurement.value, measurement.unit)
     for name in dict.fromkeys(c.name for c in model.classifications):
         likeliest = max((c for c in model.classifications if c.name == name), key=lambda c: c.probability)
-        yield codes.evaluation_title(name), codes.class_text(likeliest.label, likeliest.probability)
+        yield wording.evaluation_title(name), wording.class_text(likeliest.label, likeliest.probability)
 
 
 def values_in_short(models: Sequence[ModelResult]) -> str:

@@ -13,10 +13,9 @@ from ctiqa_node import audit
 from ctiqa_node.cli.console import print_failure
 from ctiqa_node.config import Config, load_config
 from ctiqa_node.db.books import AuditEvent
+from ctiqa_node.db.revision import current_and_head
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.upgrade import current_and_head
 from ctiqa_node.errors import StateError
-from ctiqa_node.logs import configure_logging
 from ctiqa_node.state import StateFolder
 
 
@@ -38,6 +37,8 @@ def config_of(context: typer.Context) -> Config:
 
 def quiet_logs(config: Config) -> None:
     """Log to standard error what needs attention, and leave standard output to the command."""
+    from ctiqa_node.logs import configure_logging  # structlog, which the commands that only show do without
+
     configure_logging(config.logging.model_copy(update={"level": "warning"}))
 
 

@@ -9,7 +9,8 @@ import typer
 
 from ctiqa_node.cli import console
 from ctiqa_node.cli.context import config_of, open_database, readable_state
-from ctiqa_node.db.upgrade import current_and_head, upgrade
+from ctiqa_node.db.revision import current_and_head
+from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.ledger.backup import make_backup
 from ctiqa_node.ledger.backup import restore as put_back
 from ctiqa_node.state import NodeLock, StateFolder

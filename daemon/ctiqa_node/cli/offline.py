@@ -27,7 +27,8 @@ from ctiqa_node.report.agreement import window_agreement
 from ctiqa_node.report.completeness import completeness
 from ctiqa_node.report.content import unheeded
 from ctiqa_node.report.text import as_text
-from ctiqa_node.results import ClassificationResult, MeasurementResult, ModelResult, SliceResult, notable_of
+from ctiqa_node.result_values import ClassificationResult, MeasurementResult, ModelResult, SliceResult
+from ctiqa_node.results import notable_of
 from ctiqa_node.state import StateFolder
 from ctiqa_node.tasks import make_report
 

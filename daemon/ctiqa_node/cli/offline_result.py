@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from ctiqa_node.results import ModelResult, NotableResult
+from ctiqa_node.result_values import ModelResult, NotableResult
 
 OfflineState = Literal["assessed", "skipped", "failed"]
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Annotated
 
 import typer
 from pydantic import BaseModel
-from sqlalchemy import and_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session, contains_eager
 
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import OPEN_DELIVERIES, DeliveryState, JobState, OutputKind, SeriesState
-from ctiqa_node.db.tables import Delivery, Job, Output, Series
+from ctiqa_node.db.tables import Delivery, DeliveryTry, Job, Output, Series
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.jobs import embedded as jobs
 
 _ID = re.compile(r"([JD])([0-9]+)", re.IGNORECASE)
+
+_AT_ONCE = 500
+"""So many deliveries go into one query."""
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -69,7 +72,7 @@ def ls(
     with open_database(config_of(context)) as database, database.read() as session:
         entries = [
             *map(_job_entry, _open_jobs(session)),
-            *map(_delivery_entry, _open_deliveries(session, refused=refused)),
+            *_delivery_entries(session, _open_deliveries(session, refused=refused)),
         ]
     if as_json:
         console.print_json(entries)
@@ -172,7 +175,8 @@ def _open_jobs(session: Session) -> list[Job]:
     """Jobs that wait or are in work, and failed ones whose series did not move on."""
     failed = and_(Job.state == JobState.FAILED, Series.state == SeriesState.FAILED, Job.revision == Series.revision)
     wanted = or_(Job.state.in_((JobState.TODO, JobState.DOING)), failed)
-    return list(session.scalars(select(Job).join(Series).where(wanted).order_by(Job.id)))
+    query = select(Job).join(Job.series).options(contains_eager(Job.series))
+    return list(session.scalars(query.where(wanted).order_by(Job.id)))
 
 
 def _open_deliveries(session: Session, *, refused: bool) -> list[Delivery]:
@@ -182,7 +186,8 @@ def _open_deliveries(session: Session, *, refused: bool) -> list[Delivery]:
     wanted = or_(
         Delivery.state.in_((*OPEN_DELIVERIES, DeliveryState.FAILED)), present if refused else and_(present, report)
     )
-    query = select(Delivery).join(Output, Delivery.output_id == Output.id).join(Series, Output.series_id == Series.id)
+    query = select(Delivery).join(Delivery.output).join(Output.series)
+    query = query.options(contains_eager(Delivery.output).contains_eager(Output.series))
     return list(session.scalars(query.where(wanted).order_by(Delivery.id)))
 
 
@@ -211,7 +216,20 @@ def _job_entry(job: Job) -> QueueEntry:
     )
 
 
-def _delivery_entry(delivery: Delivery) -> QueueEntry:
+def _delivery_entries(session: Session, deliveries: Sequence[Delivery]) -> Iterator[QueueEntry]:
+    for start in range(0, len(deliveries), _AT_ONCE):
+        some = deliveries[start : start + _AT_ONCE]
+        last = (
+            select(func.max(DeliveryTry.id))
+            .where(DeliveryTry.delivery_id.in_([delivery.id for delivery in some]))
+            .group_by(DeliveryTry.delivery_id)
+        )
+        answers = select(DeliveryTry.delivery_id, DeliveryTry.answer).where(DeliveryTry.id.in_(last))
+        told = dict(session.execute(answers).all())
+        yield from (_delivery_entry(delivery, told.get(delivery.id)) for delivery in some)
+
+
+def _delivery_entry(delivery: Delivery, last_answer: str | None) -> QueueEntry:
     series = delivery.output.series
     return QueueEntry(
         id=f"D{delivery.id}",
@@ -224,7 +242,7 @@ def _delivery_entry(delivery: Delivery) -> QueueEntry:
         attempts=delivery.attempts,
         created_at=delivery.created_at,
         next_try_at=delivery.next_try_at if delivery.state in OPEN_DELIVERIES else None,
-        last_error=delivery.tries[-1].answer if delivery.tries else None,
+        last_error=last_answer,
     )
 
 

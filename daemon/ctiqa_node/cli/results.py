@@ -16,7 +16,10 @@ from ctiqa_node.cli.results_csv import as_csv as csv_of
 from ctiqa_node.db.states import SeriesState
 from ctiqa_node.db.tables import Series
 from ctiqa_node.errors import CtiqaError
-from ctiqa_node.results import ModelResult, SeriesResult, find_series, series_result
+from ctiqa_node.report.quantities import quantity
+from ctiqa_node.report.wording import value_text
+from ctiqa_node.result_values import ModelResult, SeriesResult
+from ctiqa_node.results import find_series, series_results
 
 Wanted = Annotated[
     str | None,
@@ -60,7 +63,7 @@ def results(
         if series is None:
             found = _newest(session, state, limit, with_slices=slices)
         else:
-            found = [series_result(session, each) for each in named_series(session, series)]
+            found = series_results(session, named_series(session, series), with_slices=True)
     if as_json:
         console.print_json(found)
     elif as_csv:
@@ -90,7 +93,7 @@ def _newest(session: Session, state: SeriesState | None, limit: int, *, with_sli
     query = select(Series).order_by(Series.last_instance_at.desc(), Series.id.desc()).limit(limit)
     if state is not None:
         query = query.where(Series.state == state)
-    return [series_result(session, each, with_slices=with_slices) for each in session.scalars(query)]
+    return series_results(session, session.scalars(query).all(), with_slices=with_slices)
 
 
 def _list(found: list[SeriesResult]) -> None:
@@ -160,8 +163,6 @@ def series_header(series: SeriesResult) -> Table:
 def _show_slices(model: ModelResult) -> None:
     if not model.slices and not model.unscored_slices:
         return
-    from ctiqa_node.report.codes import quantity, value_text
-
     table = console.table(f"{model.model}, slice by slice", "Slice", "Measure", "Value", "SOP Instance UID")
     for each in sorted(model.slices, key=lambda one: (one.name, one.slice_index)):
         value = value_text(each.name, each.value, each.unit)

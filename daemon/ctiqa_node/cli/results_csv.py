@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from io import StringIO
 
-from ctiqa_node.results import ClassificationResult, MeasurementResult, ModelResult, SeriesResult, SliceResult
+from ctiqa_node.result_values import ClassificationResult, MeasurementResult, ModelResult, SeriesResult, SliceResult
 
 SERIES_COLUMNS = (
     *("series_instance_uid", "study_instance_uid", "accession_number", "patient_id", "patient_name", "study_date"),

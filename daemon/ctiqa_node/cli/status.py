@@ -10,7 +10,7 @@ from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
 from ctiqa_node.cli.context import config_of, open_database, readable_state
 from ctiqa_node.config import Config
-from ctiqa_node.golden import GoldenResult
+from ctiqa_node.golden_result import GoldenResult
 from ctiqa_node.health import NodeStatus, Verdict, node_status
 from ctiqa_node.state import StateFolder
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ctiqa_node import __version__
 from ctiqa_node.cli import console
 from ctiqa_node.cli.console import AsJson
-from ctiqa_node.db.upgrade import current_and_head
+from ctiqa_node.db.revision import current_and_head
 
 _LIBRARIES = ("torch", "pydicom", "pynetdicom", "highdicom", "numpy", "sqlalchemy")
 

@@ -6,8 +6,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TypeVar
 
-from sqlalchemy import DateTime, Dialect, Enum, TypeDecorator
+from sqlalchemy import ColumnElement, DateTime, Dialect, Enum, TypeDecorator, literal_column
+from sqlalchemy.orm import InstrumentedAttribute
+
+Value = TypeVar("Value")
 
 wall: Callable[[], float] = time.time
 """The wall clock, in seconds of the epoch."""
@@ -40,3 +44,11 @@ def words(enumeration: type[StrEnum]) -> Enum:
     return Enum(
         enumeration, native_enum=False, length=32, values_callable=lambda members: [member.value for member in members]
     )
+
+
+def without_index(column: InstrumentedAttribute[Value]) -> ColumnElement[Value]:
+    """The column, but SQLite looks for no index of it: with a plus before it a term is none for its planner.
+
+    For where it knows too little of a table, and would begin with what most rows have in common.
+    """
+    return literal_column(f"+{column.expression}", column.type)

@@ -58,17 +58,21 @@ class Series(Base):
     """One Series as received; names and dates as its first instance had them."""
 
     __tablename__ = "series"
+    __table_args__ = (
+        Index("series_by_state", "state", "last_instance_at"),
+        Index("series_assessed_anew", "revision", sqlite_where=text("revision > 1")),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     series_instance_uid: Mapped[str] = mapped_column(unique=True)
     study_instance_uid: Mapped[str] = mapped_column(index=True)
     accession_number: Mapped[str] = mapped_column(default="", index=True)
-    patient_id: Mapped[str] = mapped_column(default="")
+    patient_id: Mapped[str] = mapped_column(default="", index=True)
     patient_name: Mapped[str] = mapped_column(default="")
     study_date: Mapped[str] = mapped_column(default="")
     modality: Mapped[str] = mapped_column(default="")
     description: Mapped[str] = mapped_column(default="")
-    state: Mapped[SeriesState] = mapped_column(index=True)
+    state: Mapped[SeriesState]
     state_since: Mapped[datetime]
     reason: Mapped[str | None]
     revision: Mapped[int] = mapped_column(default=0)
@@ -107,6 +111,7 @@ class Instance(Base):
     __table_args__ = (
         UniqueConstraint("sop_instance_uid", "sha256"),
         Index("one_kept_instance", "sop_instance_uid", unique=True, sqlite_where=text("state = 'kept'")),
+        Index("instances_with_pixels", "series_id", "path", sqlite_where=text("expired_at IS NULL")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -217,9 +222,11 @@ class MeasurementRow(Base):
     """One number; without a slice index it is of the whole series."""
 
     __tablename__ = "measurements"
+    # By the slice, too: the values of the series are few among those of its slices.
+    __table_args__ = (Index("measurements_of_an_assessment", "assessment_id", "slice_index"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"), index=True)
+    assessment_id: Mapped[int] = mapped_column(ForeignKey("assessments.id"))
     name: Mapped[str]
     value: Mapped[float]
     unit: Mapped[str]
@@ -286,11 +293,15 @@ class Delivery(Base):
     """The sending of one output to one destination."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (UniqueConstraint("output_id", "destination"),)
+    __table_args__ = (
+        UniqueConstraint("output_id", "destination"),
+        Index("deliveries_by_destination", "destination", "state"),
+        Index("pending_deliveries", "destination", "next_try_at", sqlite_where=text("state = 'pending'")),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     output_id: Mapped[int] = mapped_column(ForeignKey("outputs.id"), index=True)
-    destination: Mapped[str] = mapped_column(index=True)
+    destination: Mapped[str]
     state: Mapped[DeliveryState] = mapped_column(index=True)
     attempts: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]

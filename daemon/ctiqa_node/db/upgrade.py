@@ -6,11 +6,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DatabaseError
 
-from ctiqa_node.db.session import open_engine
+from ctiqa_node.db.revision import current_and_head
 from ctiqa_node.errors import StateError
 
 
@@ -24,21 +23,6 @@ def _alembic(path: Path) -> AlembicConfig:
     config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
     config.attributes["database_path"] = path
     return config
-
-
-def current_and_head(path: Path) -> tuple[str | None, str]:
-    """The revision that a database is at (None: no tables yet) and the one that this version needs."""
-    head = ScriptDirectory.from_config(_alembic(path)).get_current_head()
-    assert head is not None
-    if not path.exists():
-        return None, head
-    engine = open_engine(path)
-    try:
-        # Only a look: it must not wait for whoever writes.
-        with engine.execution_options(sqlite_begin="BEGIN DEFERRED").connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision(), head
-    finally:
-        engine.dispose()
 
 
 def upgrade(path: Path) -> tuple[str | None, str]:

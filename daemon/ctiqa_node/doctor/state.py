@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sqlalchemy.exc import DatabaseError
 
 from ctiqa_node.config import Config
-from ctiqa_node.db.upgrade import current_and_head
+from ctiqa_node.db.revision import current_and_head
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.storage_scu import echo
 from ctiqa_node.dimse.tls import own_node_tls

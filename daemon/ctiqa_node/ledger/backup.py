@@ -11,8 +11,9 @@ from ctiqa_node import audit
 from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.columns import now
 from ctiqa_node.db.integrity import damage
+from ctiqa_node.db.revision import current_and_head
 from ctiqa_node.db.session import Database
-from ctiqa_node.db.upgrade import current_and_head, upgrade
+from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.errors import RetryLater, StateError
 from ctiqa_node.spool import make_folder_durably
 from ctiqa_node.state import StateFolder, sync_folder

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from ctiqa_node import audit
 from ctiqa_node.db.books import AuditEvent
 from ctiqa_node.db.clock import overcounted
-from ctiqa_node.db.columns import now
+from ctiqa_node.db.columns import now, without_index
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import OPEN_DELIVERIES, JobState, SeriesState
 from ctiqa_node.db.tables import Delivery, Instance, Job, Output, Series
@@ -53,20 +53,24 @@ def expire(database: Database, folder: StateFolder, days: float | None, check: C
 
 def is_due(before: datetime) -> tuple[ColumnElement[bool], ...]:
     """When the pixel data of a series goes: it ended long ago, has some, and nothing of it waits."""
-    waiting = select(Delivery.id).join(Output, Delivery.output_id == Output.id)
+    pixels = select(Instance.id).where(Instance.series_id == Series.id, Instance.expired_at.is_(None))
+    waiting = select(Output.series_id).join(Delivery, Delivery.output_id == Output.id)
     return (
-        Series.state.in_(FINAL),
+        without_index(Series.state).in_(FINAL),
         Series.state_since < before,
         Series.last_instance_at < before,
         ~select(Job.id).where(Job.series_id == Series.id, Job.state.in_((JobState.TODO, JobState.DOING))).exists(),
-        ~waiting.where(Output.series_id == Series.id, Delivery.state.in_(OPEN_DELIVERIES)).exists(),
-        select(Instance.id).where(Instance.series_id == Series.id, Instance.expired_at.is_(None)).exists(),
+        # Those that wait are looked for once: they are few, and each series has many that do not.
+        Series.id.not_in(waiting.where(Delivery.state.in_(OPEN_DELIVERIES))),
+        pixels.correlate(Series).exists(),
     )
 
 
 def _next_due(database: Database, before: datetime) -> int | None:
     with database.read() as session:
-        return session.scalar(select(Series.id).where(*is_due(before)).limit(1))
+        # From the instances that have pixels and on to their series: most series have none any more.
+        with_pixels = select(Series.id).select_from(Instance).join(Series).where(Instance.expired_at.is_(None))
+        return session.scalar(with_pixels.where(*is_due(before)).order_by(Instance.series_id).limit(1))
 
 
 def _expire_some(session: Session, series_id: int, before: datetime) -> int:

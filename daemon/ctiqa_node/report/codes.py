@@ -1,8 +1,8 @@
 """The one table of codes: what the report can say, for programs, and the words that people read.
 
 Codes come from DCM, SCT and UCUM (DICOM PS3.16) where one fits, else from our private scheme 99CTIQA. docs/codes.md
-prints this table. A new class or evaluation needs one line here, a new measurement one in `quantities`; without it the
-fallback gives a private code and a readable title.
+prints this table. A new class or evaluation needs one line here and a title in `wording`, a new measurement one in
+`quantities`; without it the fallback gives a private code and a readable title.
 """
 
 from __future__ import annotations
@@ -13,25 +13,23 @@ from ctiqa_node.ct.volume import FindingCode
 from ctiqa_node.report.coding import PRIVATE_SCHEME as PRIVATE_SCHEME
 from ctiqa_node.report.coding import PRIVATE_SCHEME_NAME as PRIVATE_SCHEME_NAME
 from ctiqa_node.report.coding import private_code as private_code
-from ctiqa_node.report.coding import words
 from ctiqa_node.report.quantities import QUANTITIES as QUANTITIES
 from ctiqa_node.report.quantities import RANKED_BY as RANKED_BY
 from ctiqa_node.report.quantities import Better as Better
 from ctiqa_node.report.quantities import Quantity as Quantity
 from ctiqa_node.report.quantities import quantity as quantity
 from ctiqa_node.report.verdicts import CompletenessVerdict, NotScoredReason, QualityCategory
+from ctiqa_node.report.wording import class_text as class_text
+from ctiqa_node.report.wording import evaluation_title as evaluation_title
+from ctiqa_node.report.wording import model_title as model_title
+from ctiqa_node.report.wording import unit_meaning
+from ctiqa_node.report.wording import value_text as value_text
 
 _EVALUATIONS = {
     "n2q_dose": private_code("n2q_dose", "Dose class of a virtual reference scanner"),
     "chest_ctiqa_window": private_code("chest_window", "Window class of Chest CT-IQA"),
     "chest_ctiqa_exposure": private_code("chest_exposure", "Exposure class of a virtual reference scanner"),
     "chest_ctiqa_grade": private_code("chest_grade", "Grade of Chest CT-IQA"),
-}
-_EVALUATION_TITLES = {
-    "n2q_dose": "Dose class",
-    "chest_ctiqa_window": "Window class",
-    "chest_ctiqa_exposure": "Exposure class",
-    "chest_ctiqa_grade": "Chest CT-IQA grade",
 }
 _DOSES = ("5 %", "10 %", "25 %", "50 %", "75 %")
 CLASSES = {
@@ -48,24 +46,6 @@ EVALUATION_READINGS = {
     "chest_ctiqa_exposure": "on a virtual reference scanner",
     "chest_ctiqa_grade": "bad, general or good, by the score",
 }
-_MODEL_TITLES = {
-    "n2q": "N2Q",
-    "n2q_imported": "N2Q (imported)",
-    "tfkt": "TFKT",
-    "tfkt_imported": "TFKT (imported)",
-    "chest_ctiqa": "Chest CT-IQA",
-    "snr": "SNR",
-    "brisque": "BRISQUE",
-}
-
-_UNITS = {
-    "1": ("no units", ""),
-    "[hnsf'U]": ("Hounsfield unit", "HU"),
-    "%": ("Percent", "%"),
-    "mm": ("millimeter", "mm"),
-    "{slices}": ("slices", "slices"),
-}
-
 QUALITY = Code("111101", "DCM", "Image Quality")
 QUALITY_CATEGORIES = {
     QualityCategory.BAD: private_code("bad-quality", "Bad image quality"),
@@ -134,24 +114,9 @@ def evaluation_code(name: str) -> Code:
     return _EVALUATIONS.get(name) or private_code(name)
 
 
-def evaluation_title(name: str) -> str:
-    """A classification's title for people."""
-    return _EVALUATION_TITLES.get(name) or words(name)
-
-
 def class_code(name: str, label: str) -> Code:
     """The code of one class of a classification; its meaning is the label."""
     return private_code(f"{name} {label}", label)
-
-
-def class_text(label: str, probability: float) -> str:
-    """A class for people, with its probability; one that follows from a number by a rule stands alone."""
-    return label if probability == 1 else f"{label} ({100 * probability:.0f} % likely)"
-
-
-def model_title(name: str) -> str:
-    """A model's name for people."""
-    return _MODEL_TITLES.get(name) or words(name)
 
 
 def map_code(name: str) -> Code:
@@ -161,10 +126,4 @@ def map_code(name: str) -> Code:
 
 def unit_code(unit: str) -> Code:
     """The UCUM code of a unit; an unknown one means itself."""
-    return Code(unit, "UCUM", _UNITS.get(unit, (unit, unit))[0])
-
-
-def value_text(name: str, value: float, unit: str) -> str:
-    """A value for people, with its unit: "14.2 HU", "0.82"."""
-    symbol = _UNITS.get(unit, (unit, unit))[1]
-    return f"{value:.{quantity(name).digits}f} {symbol}".rstrip()
+    return Code(unit, "UCUM", unit_meaning(unit))

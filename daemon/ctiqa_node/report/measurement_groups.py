@@ -112,5 +112,5 @@ def _measurement(model: ReportedModel, measurement: ReportedMeasurement) -> Meas
         value=float(measurement.value),
         unit=table.unit_code(measurement.unit),
         algorithm_id=algorithm(model),
-        derivation=entry.of_series if measurement.slice_index is None else None,
+        derivation=entry.of_series.code if entry.of_series and measurement.slice_index is None else None,
     )

@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+from typing import TYPE_CHECKING
 
-from pydicom.sr.coding import Code
+from ctiqa_node.report.coding import Coding, private_coding, shortened, words
 
-from ctiqa_node.report.coding import private_code, shortened, words
+if TYPE_CHECKING:
+    from pydicom.sr.coding import Code
 
 
 class Better(StrEnum):
@@ -24,7 +26,7 @@ class Better(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A measurement: its code for programs; title, digits, and how to read it for people.
+    """A measurement: its `coding` for programs; title, digits, and how to read it for people.
 
     `plot_range` is the smallest range that a plot shows, in the measurement's unit: small differences then look small.
     `highest` is the greatest possible value. A `is_detail` stands last on the summary page, where there is room.
@@ -32,7 +34,7 @@ class Quantity:
     """
 
     name: str
-    code: Code
+    coding: Coding
     title: str
     better: Better
     digits: int
@@ -40,17 +42,22 @@ class Quantity:
     plot_range: float = 0.0
     highest: float = inf
     is_detail: bool = False
-    of_series: Code | None = None
+    of_series: Coding | None = None
+
+    @property
+    def code(self) -> Code:
+        """The code, for pydicom."""
+        return self.coding.code
 
 
 def _quantities(*entries: Quantity) -> dict[str, Quantity]:
     return {entry.name: entry for entry in entries}
 
 
-_MEAN = Code("373098007", "SCT", "Mean")
-_MEDIAN = Code("373099004", "SCT", "Median")
-_MINIMUM = Code("255605001", "SCT", "Minimum")
-_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
+_MEAN = Coding("373098007", "SCT", "Mean")
+_MEDIAN = Coding("373099004", "SCT", "Median")
+_MINIMUM = Coding("255605001", "SCT", "Minimum")
+_DEVIATION = Coding("386136009", "SCT", "Standard Deviation")
 _EVEN = "how much slices differ; lower is more even"
 _TURNED = "how much the answer hangs on how the slice is turned"
 
@@ -131,7 +138,7 @@ _OF_ALL_SLICES = (
 QUANTITIES = _quantities(
     Quantity(
         "tfkt_score",
-        private_code("tfkt_score", "TFKT score"),
+        private_coding("tfkt_score", "TFKT score"),
         "TFKT score",
         Better.HIGHER,
         2,
@@ -142,7 +149,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "chest_ctiqa_score",
-        private_code("chest_score", "Chest CT-IQA score"),
+        private_coding("chest_score", "Chest CT-IQA score"),
         "Chest CT-IQA score",
         Better.HIGHER,
         1,
@@ -151,7 +158,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "n2q_quality",
-        private_code("n2q_quality", "N2Q quality"),
+        private_coding("n2q_quality", "N2Q quality"),
         "N2Q quality",
         Better.HIGHER,
         2,
@@ -162,7 +169,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "noise_level",
-        private_code("noise_level", "Global noise level"),
+        private_coding("noise_level", "Global noise level"),
         "Noise level",
         Better.LOWER,
         1,
@@ -171,7 +178,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "snr",
-        Code("111787", "DCM", "Signal to Noise Ratio"),
+        Coding("111787", "DCM", "Signal to Noise Ratio"),
         "SNR",
         Better.HIGHER,
         2,
@@ -179,7 +186,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "brisque",
-        private_code("brisque", "BRISQUE"),
+        private_coding("brisque", "BRISQUE"),
         "BRISQUE",
         Better.LOWER,
         1,
@@ -188,7 +195,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "tfkt_imported_score",
-        private_code("tfkt_imp_score", "TFKT score, imported weights"),
+        private_coding("tfkt_imp_score", "TFKT score, imported weights"),
         "TFKT score (imported)",
         Better.HIGHER,
         2,
@@ -199,7 +206,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "n2q_imported_quality",
-        private_code("n2q_imp_quality", "N2Q quality, imported weights"),
+        private_coding("n2q_imp_quality", "N2Q quality, imported weights"),
         "N2Q quality (imported)",
         Better.HIGHER,
         2,
@@ -209,18 +216,29 @@ QUANTITIES = _quantities(
         of_series=_MEAN,
     ),
     *(
-        Quantity(name, private_code(code, meaning), title, Better.LOWER, digits, reading, is_detail=True, of_series=how)
+        Quantity(
+            name, private_coding(code, meaning), title, Better.LOWER, digits, reading, is_detail=True, of_series=how
+        )
         for name, code, meaning, title, digits, reading, how in _SPREADS
     ),
     *(
         Quantity(
-            name, private_code(code, meaning), title, Better.HIGHER, 2, reading, 0.0, 4.0, is_detail=True, of_series=how
+            name,
+            private_coding(code, meaning),
+            title,
+            Better.HIGHER,
+            2,
+            reading,
+            0.0,
+            4.0,
+            is_detail=True,
+            of_series=how,
         )
         for name, code, meaning, title, reading, how in _OF_ALL_SLICES
     ),
     Quantity(
         "chest_ctiqa_snr",
-        private_code("chest_snr", "SNR as Chest CT-IQA predicts it"),
+        private_coding("chest_snr", "SNR as Chest CT-IQA predicts it"),
         "Chest CT-IQA SNR",
         Better.HIGHER,
         2,
@@ -229,7 +247,7 @@ QUANTITIES = _quantities(
     ),
     Quantity(
         "chest_ctiqa_brisque",
-        private_code("chest_brisque", "BRISQUE as Chest CT-IQA predicts it"),
+        private_coding("chest_brisque", "BRISQUE as Chest CT-IQA predicts it"),
         "Chest CT-IQA BRISQUE",
         Better.LOWER,
         1,
@@ -247,4 +265,4 @@ def quantity(name: str) -> Quantity:
     known = QUANTITIES.get(name)
     if known is not None:
         return known
-    return Quantity(name, private_code(name), shortened(words(name), 24), Better.UNKNOWN, 2, "")
+    return Quantity(name, private_coding(name), shortened(words(name), 24), Better.UNKNOWN, 2, "")
