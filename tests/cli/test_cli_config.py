@@ -32,7 +32,7 @@ def test_the_environment_wins_over_the_file(run: Run, monkeypatch: pytest.Monkey
     ("text", "expected"),
     [
         ("node: {prot: 104}", ["node.prot: unknown key", "allowed here: ae_title, address, port, state_dir"]),
-        ("nodes: {port: 104}", ["nodes: unknown key", "node, peers, tls, spool, series, worker"]),
+        ("nodes: {port: 104}", ["nodes: unknown key", "node, peers, tls, spool, series, completeness, worker"]),
         ("node: {port: 70000}", ["node.port:", "less than or equal to 65535", "got 70000"]),
         ("worker: {device: gpu}", ["worker.device:", "'auto', 'cpu' or 'cuda'", "got 'gpu'"]),
         ("node: {ae_title: SEVENTEEN_LETTERS}", ["node.ae_title:", "1 to 16 printable ASCII characters"]),
