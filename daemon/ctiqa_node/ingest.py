@@ -10,7 +10,7 @@ from io import BytesIO
 
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
-from sqlalchemy import Select, select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -88,6 +88,9 @@ class Ingest:
     def _count_copy(self, received: ReceivedInstance, digest: str) -> bool:
         """Count the very same instance once more, if it is here or no longer needed."""
         with self._database.read() as session:
+            same = {"uid": received.sop_instance_uid, "sha256": digest}
+            if session.connection().execute(_SAME, same).first() is None:  # nearly always, so in few words
+                return False
             known = _find_same(session, received.sop_instance_uid, digest)
             if known is None or not self._is_kept(known):
                 return False
@@ -234,6 +237,9 @@ def _refuse_if_it_bursts(received: ReceivedInstance) -> None:
 
 class MismatchedDataset(Rejected):
     """Dataset and C-STORE command name different instances or classes (PS3.4 B.2.3, status 0xA900)."""
+
+
+_SAME = select(Instance.id).where(Instance.sop_instance_uid == bindparam("uid"), Instance.sha256 == bindparam("sha256"))
 
 
 def _find_same(session: Session, sop_instance_uid: str, digest: str) -> Instance | None:

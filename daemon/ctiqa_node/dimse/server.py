@@ -25,7 +25,6 @@ from ctiqa_node.logs import get_logger
 
 log = get_logger(__name__)
 
-READ_BYTES = 1 << 16
 ACCEPT_PAUSE_SECONDS = 0.1
 MOST_PDU_BYTES = 1 << 20
 """A PDU is taken up to this length, or up to what we asked for where that is more."""
@@ -109,16 +108,18 @@ class PatientSocket(AssociationSocket):
         if nr_bytes > self._most:
             raise OSError(f"a PDU of {nr_bytes} bytes is longer than the {self._most} that are taken")
         until = time.monotonic() + self._seconds if self._request_by is None else self._request_by
-        received = bytearray()
+        received, count = bytearray(nr_bytes), 0
         try:
-            while len(received) < nr_bytes:
-                connection.settimeout(max(until - time.monotonic(), 0.001))
-                part = connection.recv(min(nr_bytes - len(received), READ_BYTES))
-                if not part:
-                    break
-                received += part
+            with memoryview(received) as rest:
+                while count < nr_bytes:
+                    connection.settimeout(max(until - time.monotonic(), 0.001))
+                    more = connection.recv_into(rest[count:])
+                    if not more:
+                        break
+                    count += more
         finally:
             connection.settimeout(self._seconds)
+        del received[count:]
         return received
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from io import BytesIO
 from typing import cast
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import EventHandlerType
 
@@ -22,6 +21,7 @@ from ctiqa_node.dimse import contexts
 from ctiqa_node.dimse.access import Congestion, Gate, never_congested
 from ctiqa_node.dimse.associations import AssociationRecord, calling
 from ctiqa_node.dimse.commitment_scp import CommitmentScp
+from ctiqa_node.dimse.part10 import part10_header
 from ctiqa_node.dimse.server import NodeServer
 from ctiqa_node.dimse.tls import server_context
 from ctiqa_node.errors import Rejected, RetryLater, StateError
@@ -44,6 +44,7 @@ UNLIMITED = 1 << 30
 RATE_PATIENCE_SECONDS = 10.0
 """A peer that sends faster than it may is slowed down by at most this long an instance, and then refused."""
 IMPLEMENTATION_CLASS_UID = "2.25.66123906432582014055882428712596338721"
+IMPLEMENTATION_VERSION = f"CTIQA_{__version__}"[:16]
 
 
 class StorageScp:
@@ -85,6 +86,7 @@ class StorageScp:
             StateError: the address or port cannot be had.
             ConfigError: a file of the `tls` section cannot be used.
         """
+        _config.LOG_HANDLER_LEVEL = "none"  # it would word a text for each PDU and message, which `logs` shows nobody
         context = server_context(self._tls)
         address = (self._settings.address, self._settings.port)
         handlers: list[EventHandlerType] = [
@@ -158,13 +160,16 @@ class StorageScp:
         self._stopping.wait(wait)
 
     def _received(self, event: evt.Event, request: C_STORE) -> ReceivedInstance:
-        part10 = event.encoded_dataset()
+        named = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        transfer_syntax = str(event.context.transfer_syntax)
+        meta = part10_header(*named, transfer_syntax, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION)
+        dataset = request.DataSet.getbuffer() if request.DataSet is not None else b""
         return ReceivedInstance(
-            part10=part10,
-            dataset_offset=len(part10) - cast(BytesIO, request.DataSet).getbuffer().nbytes,
-            sop_class_uid=str(request.AffectedSOPClassUID),
-            sop_instance_uid=str(request.AffectedSOPInstanceUID),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
+            part10=b"".join((meta, dataset)),
+            dataset_offset=len(meta),
+            sop_class_uid=named[0],
+            sop_instance_uid=named[1],
+            transfer_syntax_uid=transfer_syntax,
             association_id=self._associations.row_id(event.assoc),
         )
 
@@ -190,7 +195,7 @@ def _application_entity(settings: NodeSection) -> AE:
     ae.dimse_timeout = settings.dimse_timeout_seconds
     ae.network_timeout = settings.network_timeout_seconds
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    ae.implementation_version_name = f"CTIQA_{__version__}"[:16]
+    ae.implementation_version_name = IMPLEMENTATION_VERSION
     return ae
 
 
