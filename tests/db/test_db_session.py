@@ -138,3 +138,37 @@ def test_a_lock_that_is_held_too_long_is_an_operational_error(tmp_path: Path, mo
     blocker.execute("ROLLBACK")
     with database.write() as session:
         session.add(_heartbeat("after"))
+
+
+def test_connections_that_became_read_only_are_opened_anew(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctiqa_node.db.session.REOPEN_SECONDS", 0.0)
+
+    def write() -> None:
+        with database.write() as session:
+            session.merge(_heartbeat("node"))
+
+    write()
+    for connection in _idle_connections(database):
+        connection.execute(
+            "PRAGMA query_only = ON"
+        )  # as of a read-only disk
+    with pytest.raises(OperationalError, match="attempt to write a readonly database"):
+        write()
+    write()
+    assert database._users == 0
+
+
+def test_connections_are_not_opened_anew_for_an_error_of_another_kind(database: Database) -> None:
+    with database.read() as session, pytest.raises(OperationalError):
+        session.connection().exec_driver_sql("SELECT * FROM missing")
+    before = _idle_connections(database)
+    with database.read() as session:
+        session.connection()
+    assert _idle_connections(database) == before
+    assert before
+
+
+def _idle_connections(database: Database) -> list[sqlite3.Connection]:
+    pool = database._engine.pool
+    records = list(pool._pool.queue)  # type: ignore[attr-defined]  # what nobody uses just now
+    return [record.dbapi_connection for record in records]

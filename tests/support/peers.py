@@ -32,7 +32,7 @@ def request(
     `source` is the address to call from: any of 127.0.0.0/8, or ::1 for a `host` of the same kind.
     """
     ae = AE(ae_title=calling)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     ae.requested_contexts = list(contexts) or [build_context(CTImageStorage, ExplicitVRLittleEndian)]
     return ae.associate(host, port, ae_title=called, bind_address=(source, 0))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,12 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_TIMEOUT_MS = 30_000
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-_DATABASE_ERRORS = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+_REOPENING_HELPS = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+_DATABASE_ERRORS = {sqlite3.SQLITE_FULL, *_REOPENING_HELPS}
+REOPEN_PATIENCE_SECONDS, REOPEN_SECONDS = 0.5, 1.0
 
 
 def open_engine(path: Path) -> Engine:
@@ -32,7 +35,6 @@ def open_engine(path: Path) -> Engine:
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
-    _Reopening(engine)
     return engine
 
 
@@ -53,44 +55,17 @@ def _begin(connection: Any) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN IMMEDIATE"))
 
 
-class _Reopening:
-    """Closes all connections after a trouble with the disk, each as soon as nobody uses it.
-
-    Opened while the disk was read-only, a connection stays read-only; and so is any later one as long as one of them is
-    open, since SQLite shares the index of its log among the connections of a process.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._troubles = 0
-        event.listen(engine, "connect", self._opened)
-        event.listen(engine, "checkin", self._returned)
-        event.listen(engine, "handle_error", self._failed)
-
-    def _opened(self, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        del connection
-        record.info["troubles"] = self._troubles
-
-    def _returned(self, connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-        if connection is not None and record.info.get("troubles") != self._troubles:
-            record.invalidate()
-
-    def _failed(self, context: ExceptionContext) -> None:
-        if disk_trouble(context.original_exception) is None:
-            return
-        self._troubles += 1
-        context.is_disconnect = True
-        if context.engine is not None:
-            context.engine.pool.dispose()  # those that nobody uses just now
-
-
 def disk_trouble(error: BaseException) -> str | None:
     """What is wrong with the disk, if that is why a database or a file could not be written; not the work's fault."""
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return error.strerror
     driver = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(driver, sqlite3.Error) and getattr(driver, "sqlite_errorcode", 0) & 0xFF in _DATABASE_ERRORS:
-        return str(driver)
-    return None
+    return str(driver) if _code_of(driver) in _DATABASE_ERRORS else None
+
+
+def _code_of(error: BaseException | None) -> int:
+    """SQLite's primary result code; 0 for another error."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else 0
 
 
 class Database:
@@ -100,6 +75,11 @@ class Database:
         self.path = path
         self._turn = threading.Lock()
         self._engine = open_engine(path)
+        event.listen(self._engine, "handle_error", self._failed)
+        self._users = 0
+        self._bad = False
+        self._not_before = 0.0
+        self._changed = threading.Condition()
         self._write = sessionmaker(self._engine, expire_on_commit=False)
         self._read = sessionmaker(self._engine.execution_options(sqlite_begin="BEGIN DEFERRED"), expire_on_commit=False)
 
@@ -109,7 +89,7 @@ class Database:
         # SQLite lets writers poll for its lock, and among many threads one may poll in vain until its time is up.
         in_turn = self._turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000)
         try:
-            with self._write.begin() as session:
+            with self._using(), self._write.begin() as session:
                 yield session
         finally:
             if in_turn:
@@ -118,8 +98,42 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session on a snapshot, beside any writer."""
-        with self._read() as session:
+        with self._using(), self._read() as session:
             yield session
+
+    def _failed(self, context: ExceptionContext) -> None:
+        if _code_of(context.original_exception) in _REOPENING_HELPS:
+            self._bad = True
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """Be one of those who use connections; after trouble with the disk none is used until all were closed.
+
+        Opened while the disk was read-only, a connection stays read-only, and so is any later one as long as one of
+        them is open: SQLite shares the index of its log among the connections of a process.
+        """
+        with self._changed:
+            if self._is_to_be_reopened() and self._changed.wait_for(lambda: not self._users, REOPEN_PATIENCE_SECONDS):
+                self._reopen()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._users -= 1
+                self._changed.notify_all()
+
+    def _is_to_be_reopened(self) -> bool:
+        return self._bad and time.monotonic() >= self._not_before
+
+    def _reopen(self) -> None:
+        if not self._is_to_be_reopened():  # somebody else did it while we waited
+            return
+        self._bad, self._not_before = False, time.monotonic() + REOPEN_SECONDS
+        self._engine.dispose()
+        # What was closed stays open in SQLite as long as a statement of it lives, and those live on in what failed
+        # before, in cycles that nothing else would collect for hours.
+        gc.collect()
 
     def close(self) -> None:
         """Close all connections."""
