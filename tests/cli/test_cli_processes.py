@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ctiqa_node.state import StateFolder
+from support.sockets import listening
 
 HEAVY = {"torch", "highdicom", "matplotlib", "ctiqa_models", "apscheduler", "pynetdicom", "cv2", "scipy"}
 ONLY_FOR_DICOM = {"pydicom", "numpy", "alembic", "structlog"}
@@ -89,7 +90,7 @@ def serving(quiet_config: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Pop
 
 
 @pytest.mark.slow
-def test_serve_takes_its_options_tells_its_status_answers_echo_and_stops_on_sigterm(
+def test_serve_takes_its_options_listens_on_its_port_alone_answers_and_stops_on_sigterm(
     serving: tuple[subprocess.Popen[str], list[str]], tmp_path: Path
 ) -> None:
     node, asking = serving
@@ -100,6 +101,8 @@ def test_serve_takes_its_options_tells_its_status_answers_echo_and_stops_on_sigt
     assert found["worker"]["alive"]
     assert not (tmp_path / "from-environment").exists()
     assert not (tmp_path / "configured").exists()
+    # Nothing to manage over the network, and no other way in: the DICOM port is all that node and worker listen on.
+    assert listening(node.pid) == {f"tcp 127.0.0.2:{found['port']}"}
     echoed = subprocess.run([*asking, "echo"], capture_output=True, text=True, timeout=60)
     assert echoed.returncode == 0, echoed.stderr
     assert f"GIVEN@127.0.0.2:{found['port']} answers." in echoed.stdout

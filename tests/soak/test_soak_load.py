@@ -83,7 +83,8 @@ def test_a_thousand_associations_one_by_one_and_in_waves_keep_memory_flat(tmp_pa
         eventually(lambda: not _outcomes(node)[AssociationOutcome.OPEN], 60)
         after = resident_mib(pid)
         _tell(
-            f"1,100 associations: {before:.1f} MiB, {one_by_one:.1f} after 500, {after:.1f} after 600 in waves of {AT_ONCE}"
+            f"1,100 associations: {before:.1f} MiB at first, {one_by_one:.1f} after 500 one by one, {after:.1f} after "
+            f"600 in waves of {AT_ONCE}"
         )
         assert after - before < MOST_GROWTH_MIB
         assert _outcomes(node) == {AssociationOutcome.RELEASED: 100 + 3 * AT_ONCE + 500 + 20 * AT_ONCE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -67,8 +68,15 @@ def make_hospital(folder: Path) -> Hospital:
     )
 
 
-def _issue(authority: trustme.CA, folder: Path, name: str) -> Identity:
-    issued = authority.issue_cert("127.0.0.1", "localhost")
+def issue_until(folder: Path, name: str, end: datetime, begin: datetime | None = None) -> Identity:
+    """A certificate that is valid until then, of an authority of its own, which is in NAME-ca.pem."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / f"{name}-ca.pem"))
+    return _issue(authority, folder, name, not_after=end, not_before=begin)
+
+
+def _issue(authority: trustme.CA, folder: Path, name: str, **validity: datetime | None) -> Identity:
+    issued = authority.issue_cert("127.0.0.1", "localhost", **validity)
     made = Identity(folder / f"{name}.pem", folder / f"{name}.key")
     made.certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
     issued.private_key_pem.write_to_path(str(made.key))

@@ -51,8 +51,8 @@ def doctor(
 ) -> None:
     """Examine everything that the node needs, and say what to do where something is wrong.
 
-    Configuration, peers, port, clock, disk, open files, database, weights, device, the golden series, and each
-    destination. Works beside a running node and without one; run it as the node's user or root.
+    Configuration, peers, certificates, port, clock, disk, open files, database, weights, device, the golden series, and
+    each destination. Works beside a running node and without one; run it as the node's user or root.
 
     \b
     Examples:
@@ -102,10 +102,11 @@ def _configuration(context: typer.Context, findings: list[Finding]) -> Config | 
 
 
 def _looks(config: Config, *, quick: bool, send_test: bool) -> Iterator[tuple[str, Look]]:
-    from ctiqa_node.doctor import destinations, machine, models, state  # these bring pynetdicom
+    from ctiqa_node.doctor import certificates, destinations, machine, models, state  # bring pynetdicom
 
     folder = StateFolder(config.node.state_dir)
     yield "peers", lambda: iter((state.peers(config),))
+    yield "certificates", lambda: certificates.certificates(config)
     yield "the port", lambda: _port(config, folder)
     yield "the clock", lambda: _with_session(folder, machine.clock)
     yield "the disk", lambda: machine.disk(config)

@@ -34,6 +34,8 @@ class Inspection:
     trouble: str | None
     secured: str = ""
     """Whether TLS is spoken, in words."""
+    certificate_days: float | None = None
+    """How long the archive's certificate is still good for, where it showed one."""
     accepted: dict[str, list[str]] = field(default_factory=dict)
     verified: bool | None = None
     """The answer to C-ECHO; None when it is not offered."""
@@ -73,13 +75,16 @@ def inspect(
     association.release()
     finds = StudyRootQueryRetrieveInformationModelFind in accepted
     commits = StorageCommitmentPushModel in accepted
-    return Inspection(None, _secured(peer, tls, seconds), accepted, verified, finds, commits)
+    return Inspection(None, *_secured(peer, tls, seconds), accepted, verified, finds, commits)
 
 
-def _secured(peer: ApplicationEntity, tls: ClientTls | None, seconds: float) -> str:
-    """How the connection is secured; a connection of its own looks, since pynetdicom keeps its socket to itself."""
+def _secured(peer: ApplicationEntity, tls: ClientTls | None, seconds: float) -> tuple[str, float | None]:
+    """How the connection is secured, and for how many days the archive's certificate is still good.
+
+    A connection of its own looks, since pynetdicom keeps its socket to itself.
+    """
     if tls is None:
-        return "without TLS, as configured"
+        return "without TLS, as configured", None
     try:
         with (
             socket.create_connection((peer.host, peer.port), seconds) as connection,
@@ -88,9 +93,9 @@ def _secured(peer: ApplicationEntity, tls: ClientTls | None, seconds: float) -> 
             cipher, certificate = secured.cipher(), secured.getpeercert() or {}
             name = cipher[0] if cipher else "no cipher"
             days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86400
-            return f"over {secured.version()} ({name}), its certificate is good for {days:.0f} days"
+            return f"over {secured.version()} ({name}), its certificate is good for {days:.0f} days", days
     except (OSError, KeyError):
-        return "over TLS"
+        return "over TLS", None
 
 
 def is_found(peer: ApplicationEntity, calling: str, wanted: SentObject, seconds: float, tls: ClientTls | None) -> bool:

@@ -22,6 +22,7 @@ from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse import inspection
 from ctiqa_node.dimse.storage_scu import send
 from ctiqa_node.dimse.tls import ClientTls, destination_tls
+from ctiqa_node.doctor.certificates import SOON
 from ctiqa_node.doctor.finding import Finding, failed, fine, note
 from ctiqa_node.doctor.test_object import write_test_object
 from ctiqa_node.errors import ConfigError
@@ -57,6 +58,9 @@ def destination(config: Config, wanted: Destination, *, send_test: bool) -> Iter
         yield failed(area, found.trouble, _what_to_do(found.trouble, calling))
         return
     yield fine(area, f"{peer} accepts the association from {calling}, {found.secured}")
+    if found.certificate_days is not None and found.certificate_days < SOON.days:
+        what = f"its certificate expires in {found.certificate_days:.0f} days, and then nothing can be sent"
+        yield note(area, what, "tell who runs the archive")
     yield from _verified(area, found)
     for name, sop_class in classes.items():
         yield _taken(area, name, sop_class, found)
