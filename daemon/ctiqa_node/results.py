@@ -10,7 +10,7 @@ from pydantic import BaseModel, computed_field
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, MeasurementRow, Series
+from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, Delivery, MeasurementRow, Series
 from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict, category_of
 
 
@@ -104,6 +104,8 @@ class OutputResult(BaseModel):
     removed_at: datetime | None = None
     """When its file was removed here, as `outputs.keep_days` has it."""
     deliveries: dict[str, str]
+    warnings: dict[str, str] = {}
+    """With which warning a destination stored it."""
 
 
 class NotMadeResult(BaseModel):
@@ -199,6 +201,7 @@ def series_result(session: Session, series: Series, *, with_slices: bool = True)
                 made_at=output.made_at,
                 removed_at=output.removed_at,
                 deliveries={delivery.destination: delivery.state.value for delivery in output.deliveries},
+                warnings=dict(filter(None, map(_warning, output.deliveries))),
             )
             for output in series.outputs
             if output.revision == newest
@@ -211,6 +214,12 @@ def series_result(session: Session, series: Series, *, with_slices: bool = True)
     )
     volume = next((row for row in series.volumes if row.revision == newest), None)
     return result if volume is None else result.model_copy(update=_of_volume(volume, models))
+
+
+def _warning(delivery: Delivery) -> tuple[str, str] | None:
+    """The destination and its warning, where what it has now was stored with one."""
+    stored = [each.answer for each in delivery.tries if each.at == delivery.sent_at]
+    return (delivery.destination, stored[0]) if stored and stored[0].startswith("Warning") else None
 
 
 def _of_volume(volume: AssessedVolume, models: list[ModelResult]) -> dict[str, Any]:

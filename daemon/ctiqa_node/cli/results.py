@@ -16,7 +16,7 @@ from ctiqa_node.cli.results_csv import as_csv as csv_of
 from ctiqa_node.db.states import SeriesState
 from ctiqa_node.db.tables import Series
 from ctiqa_node.errors import CtiqaError
-from ctiqa_node.results import ModelResult, SeriesResult, find_series, series_result
+from ctiqa_node.results import ModelResult, OutputResult, SeriesResult, find_series, series_result
 
 Wanted = Annotated[
     str | None,
@@ -135,7 +135,7 @@ def series_header(series: SeriesResult) -> Table:
     """Which series it is, and where it stands."""
     outputs = [
         f"{output.kind} {output.sop_instance_uid}"
-        + "".join(f"; {name}: {console.state_of_sending(state)}" for name, state in output.deliveries.items())
+        + "".join(_delivered(output, name) for name in output.deliveries)
         + (f"; removed here {console.when(output.removed_at)} UTC" if output.removed_at else "")
         for output in series.outputs
     ]
@@ -155,6 +155,11 @@ def series_header(series: SeriesResult) -> Table:
         *(("Object", output) for output in outputs),
         *(("Not made", f"{unmade.kind}: {unmade.reason}") for unmade in series.not_made),
     )
+
+
+def _delivered(output: OutputResult, name: str) -> str:
+    warning = f" ({output.warnings[name]})" if name in output.warnings else ""
+    return f"; {name}: {console.state_of_sending(output.deliveries[name])}{warning}"
 
 
 def _show_slices(model: ModelResult) -> None:
