@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -108,10 +108,11 @@ class Courier:
             if delivery is None or delivery.state is not DeliveryState.PENDING:  # purged or dropped meanwhile
                 return
             delivery.attempts += 1
-            delivery.tries.append(DeliveryTry(at=now(), status=answer.status, answer=answer.sentence))
+            moment = now()
+            delivery.tries.append(DeliveryTry(at=moment, status=answer.status, answer=answer.sentence))
             news = None
             if answer.ok:
-                self._stored(delivery)
+                self._stored(delivery, moment)
             elif answer.refused:
                 news = self._refuse(session, delivery)
             else:
@@ -121,8 +122,8 @@ class Courier:
             log.warning("destination does not take a SOP Class", destination=self._name, **news)
         self._tell(delivery, answer)
 
-    def _stored(self, delivery: Delivery) -> None:
-        delivery.sent_at = now()
+    def _stored(self, delivery: Delivery, moment: datetime) -> None:
+        delivery.sent_at = moment
         if self._destination.commitment:
             move(delivery, DeliveryEvent.STORED)
             delivery.next_try_at = now()  # when its commitment is asked for
@@ -136,7 +137,7 @@ class Courier:
             "answer": answer.sentence,
         }
         if answer.ok:
-            log.info("result sent", **logged)
+            (log.info if answer.status == 0 else log.warning)("result sent", **logged)
         elif answer.refused:
             log.info("result refused", **logged)
         else:

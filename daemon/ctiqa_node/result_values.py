@@ -99,6 +99,8 @@ class OutputResult(BaseModel):
     removed_at: datetime | None = None
     """When its file was removed here, as `outputs.keep_days` has it."""
     deliveries: dict[str, str]
+    warnings: dict[str, str] = {}
+    """With which warning a destination stored it."""
 
 
 class NotMadeResult(BaseModel):

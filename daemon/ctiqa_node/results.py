@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
-from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, Instance, MeasurementRow, Output, Series
+from ctiqa_node.db.tables import AssessedVolume, AssessmentRow, Delivery, Instance, MeasurementRow, Output, Series
 from ctiqa_node.report.verdicts import Completeness, CompletenessVerdict
 from ctiqa_node.result_values import (
     ClassificationResult,
@@ -90,7 +90,7 @@ def series_results(session: Session, several: Sequence[Series], *, with_slices: 
 
 _WITH = (
     selectinload(Series.assessments).selectinload(AssessmentRow.classifications),
-    selectinload(Series.outputs).selectinload(Output.deliveries),
+    selectinload(Series.outputs).selectinload(Output.deliveries).selectinload(Delivery.tries),
     selectinload(Series.unmade),
     selectinload(Series.volumes),
 )
@@ -159,6 +159,7 @@ def _result(series: Series, read: _Read) -> SeriesResult:
                 made_at=output.made_at,
                 removed_at=output.removed_at,
                 deliveries={delivery.destination: delivery.state.value for delivery in output.deliveries},
+                warnings=dict(filter(None, map(_warning, output.deliveries))),
             )
             for output in series.outputs
             if output.revision == newest
@@ -171,6 +172,12 @@ def _result(series: Series, read: _Read) -> SeriesResult:
     )
     volume = next((row for row in series.volumes if row.revision == newest), None)
     return result if volume is None else result.model_copy(update=_of_volume(volume, models))
+
+
+def _warning(delivery: Delivery) -> tuple[str, str] | None:
+    """The destination and its warning, where what it has now was stored with one."""
+    stored = [each.answer for each in delivery.tries if each.at == delivery.sent_at]
+    return (delivery.destination, stored[0]) if stored and stored[0].startswith("Warning") else None
 
 
 def _of_volume(volume: AssessedVolume, models: list[ModelResult]) -> dict[str, Any]:

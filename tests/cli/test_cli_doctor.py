@@ -217,6 +217,10 @@ def test_whether_the_archive_that_is_asked_for_numbers_can_be_asked_is_told(
         assert "does not offer C-FIND" in _lines(examine(port=port, more=more), "to pacs", "failed")[0]
     with archive() as (_, port):
         assert any("offers C-FIND" in line for line in _lines(examine(port=port, more=more), "to pacs", "ok"))
+        other = f"{{ae_title: PACS, host: 127.0.0.1, port: {port}}}"
+        apart = examine(more=more.replace("archive: pacs", f"archive: {other}"))
+        assert any("offers C-FIND" in line for line in _lines(apart, "archive", "ok"))
+    assert "nobody listens" in _lines(examine(more=more.replace("archive: pacs", f"archive: {other}")), "archive")[0]
 
 
 def test_whether_a_destination_commits_is_told_where_it_is_asked_to(examine: Callable[..., Ran]) -> None:

@@ -121,6 +121,8 @@ def _looks(config: Config, *, quick: bool, send_test: bool) -> Iterator[tuple[st
         yield "destinations", lambda: iter((note("destinations", "none: results stay here", "name one"),))
     for each in config.destinations:
         yield each.name, partial(destinations.destination, config, each, send_test=send_test)
+    if not isinstance(config.completeness.archive, str | None):
+        yield "archive", partial(destinations.queried_archive, config, config.completeness.archive)
 
 
 def _port(config: Config, folder: StateFolder) -> Iterator[Finding]:

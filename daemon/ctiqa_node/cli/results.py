@@ -18,7 +18,7 @@ from ctiqa_node.db.tables import Series
 from ctiqa_node.errors import CtiqaError
 from ctiqa_node.report.quantities import quantity
 from ctiqa_node.report.wording import value_text
-from ctiqa_node.result_values import ModelResult, SeriesResult
+from ctiqa_node.result_values import ModelResult, OutputResult, SeriesResult
 from ctiqa_node.results import find_series, series_results
 
 Wanted = Annotated[
@@ -138,7 +138,7 @@ def series_header(series: SeriesResult) -> Table:
     """Which series it is, and where it stands."""
     outputs = [
         f"{output.kind} {output.sop_instance_uid}"
-        + "".join(f"; {name}: {console.state_of_sending(state)}" for name, state in output.deliveries.items())
+        + "".join(_delivered(output, name) for name in output.deliveries)
         + (f"; removed here {console.when(output.removed_at)} UTC" if output.removed_at else "")
         for output in series.outputs
     ]
@@ -158,6 +158,11 @@ def series_header(series: SeriesResult) -> Table:
         *(("Object", output) for output in outputs),
         *(("Not made", f"{unmade.kind}: {unmade.reason}") for unmade in series.not_made),
     )
+
+
+def _delivered(output: OutputResult, name: str) -> str:
+    warning = f" ({output.warnings[name]})" if name in output.warnings else ""
+    return f"; {name}: {console.state_of_sending(output.deliveries[name])}{warning}"
 
 
 def _show_slices(model: ModelResult) -> None:

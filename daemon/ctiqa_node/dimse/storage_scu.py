@@ -27,6 +27,12 @@ MAX_CONTEXTS = 128
 """Presentation Context IDs are the odd numbers from 1 to 255 (PS3.8 9.3.2.2)."""
 PROBE_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
+_WARNINGS = {
+    0xB000: ": elements were changed",
+    0xB006: ": elements were discarded",
+    0xB007: ": dataset does not match SOP Class",
+}
+_OTHER_WARNINGS = frozenset({0x0001, 0x0107, 0x0116})
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 """PS3.7 C.5.6."""
 
@@ -218,8 +224,10 @@ def _code(status: object) -> int | None:
 
 
 def _is_warning(code: int) -> bool:
-    """PS3.4 Table B.2-1: coerced (B000), dataset mismatch (B007), elements discarded (B006)."""
-    return code in {0xB000, 0xB006, 0xB007}
+    """PS3.7 Annex C: a warning says that it is stored. Of C-STORE (PS3.4 Table B.2-1): coerced (B000), dataset mismatch
+    (B007), elements discarded (B006); and some archives have others.
+    """
+    return code >> 12 == 0xB or code in _OTHER_WARNINGS
 
 
 def _words(code: int | None) -> str:
@@ -229,7 +237,7 @@ def _words(code: int | None) -> str:
         case 0:
             return "Success"
         case _ if _is_warning(code):
-            return f"Warning 0x{code:04X}"
+            return f"Warning 0x{code:04X}{_WARNINGS.get(code, '')}"
         case _ if code >> 8 == 0xA7:
             return f"Failure 0x{code:04X}: out of resources"
         case _ if code >> 8 == 0xA9:

@@ -18,10 +18,11 @@ from pydicom.uid import (
 )
 
 from ctiqa_node.config import Config, Destination
+from ctiqa_node.destination_settings import Entity
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse import inspection
 from ctiqa_node.dimse.storage_scu import send
-from ctiqa_node.dimse.tls import ClientTls, destination_tls
+from ctiqa_node.dimse.tls import ClientTls, client_tls, destination_tls
 from ctiqa_node.doctor.certificates import SOON
 from ctiqa_node.doctor.finding import Finding, failed, fine, note
 from ctiqa_node.doctor.test_object import write_test_object
@@ -94,6 +95,23 @@ def _taken(area: str, name: str, sop_class: str, found: inspection.Inspection) -
     to_do = f"let the archive take this SOP Class, or set objects: {{{name}: false}}"
     what = f"does not take {name} ({UID(sop_class).name})"
     return failed(area, what, to_do) if name == "sr" else note(area, what, to_do)
+
+
+def queried_archive(config: Config, archive: Entity) -> Iterator[Finding]:
+    """Whether an archive that is no destination can be asked how many instances a series has."""
+    area = "archive"
+    try:
+        tls = None if archive.tls is None else client_tls(archive.tls, archive.host, "completeness.archive: tls")
+    except ConfigError as error:
+        yield failed(area, str(error), "give the node's user the files, or set completeness.archive")
+        return
+    peer = ApplicationEntity(archive.ae_title, archive.host, archive.port)
+    calling = config.node.ae_title
+    found = inspection.inspect(peer, calling, (), config.completeness.answer_seconds, tls)
+    if found.trouble is not None:
+        yield failed(area, found.trouble, _what_to_do(found.trouble, calling))
+        return
+    yield _counting(area, found)
 
 
 def _counting(area: str, found: inspection.Inspection) -> Finding:
