@@ -1,4 +1,4 @@
-"""A CT series of real size as files, in the transfer syntaxes that archives send; simulated, and kept for the next run."""
+"""A CT series of real size as files, in the transfer syntaxes that archives send: simulated, kept for the next run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def series_files(scratch: Path, slices: int, name: str = "uncompressed") -> list
     folder.mkdir(exist_ok=True)
     say(f"making {slices} slices, {name}")
     if name == "uncompressed":
-        write_series(_anatomy(scratch, slices), (1.0, 0.78, 0.78), folder)
+        write_series(_anatomy(scratch, slices).astype(np.float32), (1.0, 0.78, 0.78), folder)
     else:
         for source in series_files(scratch, slices):
             _encode(source, folder / source.name, SYNTAXES[name])

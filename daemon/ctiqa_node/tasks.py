@@ -14,6 +14,7 @@ from ctiqa_node import __version__
 from ctiqa_node.analysis import Analyst, Assessed
 from ctiqa_node.config import Config
 from ctiqa_node.ct.loader import load_series
+from ctiqa_node.ct.scratch import Scratch
 from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.columns import now
@@ -82,7 +83,9 @@ class Assessing:
             LostJob: the series moved on meanwhile; nothing more was recorded.
         """
         series_id, paths = self._chosen_files(job_id, worker)
-        volume = load_series(paths, self._config.series.max_million_voxels * 10**6)
+        scratch = Scratch(self._outputs.parent, self._config.spool.min_free_mib << 20)
+        most = self._config.series.max_million_voxels * 10**6
+        volume = load_series(paths, most, self._config.worker.threads, scratch)
         progress(0.1)
         assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
         report = self._record_values(job_id, worker, volume, assessed)

@@ -56,7 +56,8 @@ class Offline:
             return _described(series, "skipped", reason=choice.reason)
         try:
             most = self._config.series.max_million_voxels * 10**6
-            volume = load_series([series.paths[index] for index in choice.selected], most)
+            paths = [series.paths[index] for index in choice.selected]
+            volume = load_series(paths, most, self._config.worker.threads)
         except (Rejected, RetryLater) as error:
             return _described(series, "failed", reason=str(error))
         progress(0.1)
