@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from bench.figures import Line, at_least, compared
 from bench.running import Options, run
 from bench.series_files import SYNTAXES, series_files
 from bench.timing import alternate, say
-from pydicom.pixels import apply_rescale
+from pydicom.pixels.processing import apply_rescale
 
 from ctiqa_node.ct.loader import load_series
 
@@ -28,7 +28,7 @@ def measure(options: Options) -> tuple[Sequence[Line], Sequence[str]]:
         sizes.append(f"{name} {sum(path.stat().st_size for path in paths) / 2**20:.0f} MiB")
         np.testing.assert_array_equal(load_series(paths).hu, _plain(paths))
         say(name)
-        cases = {
+        cases: dict[str, Callable[[], object]] = {
             "pydicom's loop": partial(_plain, paths),
             "one thread": partial(load_series, paths, threads=1),
             "a thread for each core": partial(load_series, paths),

@@ -14,7 +14,7 @@ from ctiqa_node import __version__
 from ctiqa_node.analysis import Analyst, Assessed
 from ctiqa_node.config import Config
 from ctiqa_node.ct.loader import load_series
-from ctiqa_node.ct.scratch import Scratch
+from ctiqa_node.ct.scratch import Scratch, give_pages_back
 from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.columns import now
@@ -32,6 +32,16 @@ from ctiqa_node.settling import settle
 from ctiqa_node.spool import Spool, make_folder_durably, write_durably
 
 Stage = Callable[[float], None]
+
+
+def sparing(volume: CtVolume, progress: Stage) -> Stage:
+    """A progress at which the memory of a large volume is given back: what was read of it is not needed just now."""
+
+    def share_done(share: float) -> None:
+        give_pages_back(volume.hu)
+        progress(share)
+
+    return share_done
 
 
 def make_report(
@@ -87,10 +97,10 @@ class Assessing:
         most = self._config.series.max_million_voxels * 10**6
         volume = load_series(paths, most, self._config.worker.threads, scratch)
         progress(0.1)
-        assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
+        assessed = self._analyst.assess(volume, sparing(volume, lambda share: progress(0.1 + 0.8 * share)))
         report = self._record_values(job_id, worker, volume, assessed)
         making = _Making(self._database, self._config, self._outputs, job_id, worker)
-        making.make_all(series_id, report, lambda share: progress(0.9 + 0.1 * share))
+        making.make_all(series_id, report, sparing(volume, lambda share: progress(0.9 + 0.1 * share)))
         with self._database.write() as session:
             _end(session, jobs.hold(session, job_id, worker))
 

@@ -34,8 +34,8 @@ def load_series(
 
     `threads` decode at once (0: one for each core). A large volume lies in a file in `scratch`. Slices whose pixels
     can't be decoded are left out, and found as UNUSABLE_INSTANCE. Raises Rejected when the files don't make one volume,
-    claim more than `most_voxels`, or when more than half of the slices are unusable; RetryLater when memory or disk is
-    short now; OSError when a file can't be opened.
+    claim more than `most_voxels`, or when more than half of the slices are unusable; RetryLater when memory is short
+    now; OSError when a file can't be opened, or the disk has no room now (ENOSPC).
     """
     frames, findings = _read_all(paths)
     axes = common_axes(frames)

@@ -23,6 +23,7 @@ from ctiqa_node.errors import RetryLater
 LARGE_BYTES = 256 << 20
 """From here on a volume lies in a file: some 250 slices of 512 × 512."""
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LONG_LIVED = Path("/var/tmp")  # noqa: S108  # a folder, not a name in it; /tmp is memory on many systems
 
 
@@ -38,25 +39,33 @@ def new_volume(shape: tuple[int, int, int], scratch: Scratch, what: str) -> npt.
     """An array of float32 to be filled; `what` is whose, for the sentence of an error.
 
     Raises:
-        RetryLater: there is no room now, in memory or on the disk.
+        RetryLater: it is small, and there is no memory now.
+        OSError: it is large, and a file cannot be made; ENOSPC with a sentence where there is no room now.
     """
     size = 4 * int(np.prod(shape, dtype=np.int64))
+    needs = f"{what} needs {size / 2**30:.1f} GiB"
+    if size >= LARGE_BYTES:
+        return _mapped(shape, size, scratch, needs)
     try:
-        return np.empty(shape, dtype=np.float32) if size < LARGE_BYTES else _mapped(shape, size, scratch)
-    except (MemoryError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM}:
-            raise
-        where = "of memory" if size < LARGE_BYTES else f"in {_folder(scratch)}"
-        raise RetryLater(f"{what} needs {size / 2**30:.1f} GiB {where}, which is not free now.") from error
+        return np.empty(shape, dtype=np.float32)
+    except MemoryError as error:
+        raise RetryLater(f"{needs} of memory, which is not free now.") from error
 
 
-def _mapped(shape: tuple[int, int, int], size: int, scratch: Scratch) -> npt.NDArray[np.float32]:
+def _mapped(shape: tuple[int, int, int], size: int, scratch: Scratch, needs: str) -> npt.NDArray[np.float32]:
     folder = _folder(scratch)
-    if shutil.disk_usage(folder).free < size + scratch.keep_free_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    with tempfile.TemporaryFile(dir=folder) as file:
-        os.posix_fallocate(file.fileno(), 0, size)  # now or never: a full disk later would be a SIGBUS
-        mapping = mmap.mmap(file.fileno(), size)
+    try:
+        if shutil.disk_usage(folder).free < size + scratch.keep_free_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # now or never: a full disk later would be a SIGBUS
+            mapping = mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        free = f"and leave {scratch.keep_free_bytes >> 20} MiB free" if scratch.keep_free_bytes else "for a while"
+        sentence = f"{needs} in {folder} {free}, and there is no room now"
+        raise OSError(errno.ENOSPC, sentence) from error
     return np.frombuffer(mapping, dtype=np.float32).reshape(shape)
 
 
