@@ -1,4 +1,4 @@
-"""A CT series of real size as files, in the transfer syntaxes that archives send; simulated, and kept for the next run."""
+"""A CT series of real size as files, in the transfer syntaxes that archives send: simulated, kept for the next run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from pydicom.uid import (
 
 from bench.timing import say
 from ctiqa_models.simulation.series import Scan, simulate_series
-from ctiqa_node.ct.writer import write_series
+from ctiqa_node.ct.writer import Placement, SeriesTags, write_series
 
 SIZE = 512
+_PART = 100
 _SIMULATED = 10
 """So many slices are scanned; the others are these, turned and with a grain of noise of their own."""
 
@@ -35,31 +36,37 @@ SYNTAXES: dict[str, UID] = {
 def series_files(scratch: Path, slices: int, name: str = "uncompressed") -> list[Path]:
     """The files of a series of so many slices of 512 × 512, chest anatomy with quantum noise, 12 bits of 16."""
     folder = scratch / f"series-{slices}-{name.lower().replace(' ', '-')}"
-    found = sorted(folder.glob("*.dcm"))
+    found = sorted(folder.rglob("*.dcm"))
     if len(found) == slices:
         return found
     folder.mkdir(exist_ok=True)
     say(f"making {slices} slices, {name}")
     if name == "uncompressed":
-        write_series(_anatomy(scratch, slices), (1.0, 0.78, 0.78), folder)
+        _write(folder, _scanned(scratch), slices)
     else:
-        for source in series_files(scratch, slices):
-            _encode(source, folder / source.name, SYNTAXES[name])
-    return sorted(folder.glob("*.dcm"))
+        for number, source in enumerate(series_files(scratch, slices)):
+            _encode(source, folder / f"{number:05d}.dcm", SYNTAXES[name])
+    return sorted(folder.rglob("*.dcm"))
 
 
-def _anatomy(scratch: Path, slices: int) -> npt.NDArray[np.int16]:
+def _scanned(scratch: Path) -> npt.NDArray[np.int16]:
     kept = scratch / "anatomy.npy"
     if not kept.exists():
         np.save(kept, simulate_series(3, _SIMULATED, SIZE, Scan(0.5)).hu.astype(np.int16))
-    scanned = np.load(kept)
-    made = np.empty((slices, SIZE, SIZE), dtype=np.int16)
-    generator = np.random.default_rng(5)
-    for z in range(slices):
-        turned = np.rot90(scanned[z % _SIMULATED], z // _SIMULATED)
-        grain = generator.integers(-2, 3, turned.shape, dtype=np.int16)
-        made[z] = np.where(turned > -1024, turned + grain, turned)
-    return made
+    found: npt.NDArray[np.int16] = np.load(kept)
+    return found
+
+
+def _write(folder: Path, scanned: npt.NDArray[np.int16], slices: int) -> None:
+    """A part at a time, so that making a long series takes no more memory than a short one."""
+    tags, generator = SeriesTags(), np.random.default_rng(5)
+    for first in range(0, slices, _PART):
+        made = np.empty((min(_PART, slices - first), SIZE, SIZE), dtype=np.float32)
+        for z in range(len(made)):
+            turned = np.rot90(scanned[(first + z) % _SIMULATED], (first + z) // _SIMULATED)
+            made[z] = np.where(turned > -1024, turned + generator.integers(-2, 3, turned.shape), turned)
+        placement = Placement(first_mm=(0.0, 0.0, float(first)))
+        write_series(made, (1.0, 0.78, 0.78), folder / f"from-{first:05d}", tags=tags, placement=placement)
 
 
 def _encode(source: Path, target: Path, syntax: UID) -> None:

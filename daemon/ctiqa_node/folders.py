@@ -71,7 +71,7 @@ def group_by_series(paths: Sequence[Path]) -> tuple[list[SeriesFiles], int]:
     unusable = 0
     for path in paths:
         try:
-            header = headers.read_file(path)
+            header = headers.read_header(path)[0]
         except headers.UnreadableFileError:
             unusable += 1
             continue

@@ -15,6 +15,7 @@ from ctiqa_node.analysis import Analyst, Assessed
 from ctiqa_node.config import Config
 from ctiqa_node.counting import instances_here
 from ctiqa_node.ct.loader import load_series
+from ctiqa_node.ct.scratch import Scratch, give_pages_back
 from ctiqa_node.ct.selection import choose
 from ctiqa_node.ct.volume import CtVolume
 from ctiqa_node.db.columns import now
@@ -35,6 +36,16 @@ from ctiqa_node.settling import settle
 from ctiqa_node.spool import Spool, make_folder_durably, write_durably
 
 Stage = Callable[[float], None]
+
+
+def sparing(volume: CtVolume, progress: Stage) -> Stage:
+    """A progress at which the memory of a large volume is given back: what was read of it is not needed just now."""
+
+    def share_done(share: float) -> None:
+        give_pages_back(volume.hu)
+        progress(share)
+
+    return share_done
 
 
 def make_report(
@@ -89,12 +100,15 @@ class Assessing:
             LostJob: the series moved on meanwhile; nothing more was recorded.
         """
         series_id, attempt, paths = self._chosen_files(job_id, worker)
-        volume = load_series(paths, self._config.series.max_million_voxels * 10**6)
+        scratch = Scratch(self._outputs.parent, self._config.spool.min_free_mib << 20)
+        most = self._config.series.max_million_voxels * 10**6
+        volume = load_series(paths, most, self._config.worker.threads, scratch)
         progress(0.1)
-        assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share), attempt)
+        told = sparing(volume, lambda share: progress(0.1 + 0.8 * share))
+        assessed = self._analyst.assess(volume, told, attempt)
         report = self._record_values(job_id, worker, volume, assessed)
         making = _Making(self._database, self._config, self._outputs, job_id, worker)
-        making.make_all(series_id, report, lambda share: progress(0.9 + 0.1 * share))
+        making.make_all(series_id, report, sparing(volume, lambda share: progress(0.9 + 0.1 * share)))
         with self._database.write() as session:
             _end(session, jobs.hold(session, job_id, worker))
 

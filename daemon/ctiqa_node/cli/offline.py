@@ -30,7 +30,7 @@ from ctiqa_node.report.text import as_text
 from ctiqa_node.result_values import ClassificationResult, MeasurementResult, ModelResult, SliceResult
 from ctiqa_node.results import notable_of
 from ctiqa_node.state import StateFolder
-from ctiqa_node.tasks import make_report
+from ctiqa_node.tasks import make_report, sparing
 
 
 class Offline:
@@ -56,11 +56,12 @@ class Offline:
             return _described(series, "skipped", reason=choice.reason)
         try:
             most = self._config.series.max_million_voxels * 10**6
-            volume = load_series([series.paths[index] for index in choice.selected], most)
+            paths = [series.paths[index] for index in choice.selected]
+            volume = load_series(paths, most, self._config.worker.threads)
         except (Rejected, RetryLater) as error:
             return _described(series, "failed", reason=str(error))
         progress(0.1)
-        assessed = self._analyst.assess(volume, lambda share: progress(0.1 + 0.8 * share))
+        assessed = self._analyst.assess(volume, sparing(volume, lambda share: progress(0.1 + 0.8 * share)))
         at = now()
         result = self._result(series, volume, assessed, at)
         if self._out is not None:

@@ -24,12 +24,14 @@ _STEEPEST_SLOPE = 1e4
 class Frame:
     """One slice before its pixels are decoded. `index` counts the frames of the file, from 0.
 
-    `pixel_spacing_mm` is (y, x); `orientation` holds the row and the column cosine; `position_mm` is None when the
-    header has none; `tilt_degrees` is Gantry/Detector Tilt, 0 when the header has none.
+    `pixels_at` is the byte of the file where its pixels begin, unless it is deflated. `pixel_spacing_mm` is (y, x);
+    `orientation` holds the row and the column cosine; `position_mm` is None when the header has none; `tilt_degrees` is
+    Gantry/Detector Tilt, 0 when the header has none.
     """
 
     path: Path
     header: Dataset
+    pixels_at: int
     source: SliceSource
     series_uid: str
     index: int
@@ -58,12 +60,12 @@ def read_frames(path: Path) -> list[Frame]:
     Raises headers.UnreadableFileError when it is no DICOM or names no SOP Instance, Rejected when it is no CT image or
     its header can't be used.
     """
-    header = headers.read_file(path)
+    header, ended_at = headers.read_header(path)
     if not headers.text(header, "SOPInstanceUID"):
         raise headers.UnreadableFileError("it has no SOP Instance UID")
     _check_pixel_description(header)
     padding = padding_of(header)
-    return [_frame(path, header, index, padding) for index in range(_count_frames(header))]
+    return [_frame(path, header, ended_at, index, padding) for index in range(_count_frames(header))]
 
 
 def _refuse(header: Dataset, problem: str, remedy: str) -> Rejected:
@@ -103,7 +105,7 @@ def _count_frames(header: Dataset) -> int:
     return declared
 
 
-def _frame(path: Path, header: Dataset, index: int, padding: Padding | None) -> Frame:
+def _frame(path: Path, header: Dataset, ended_at: int, index: int, padding: Padding | None) -> Frame:
     enhanced = _is_enhanced(header)
 
     def group(keyword: str) -> Dataset:
@@ -113,6 +115,7 @@ def _frame(path: Path, header: Dataset, index: int, padding: Padding | None) -> 
     return Frame(
         path=path,
         header=header,
+        pixels_at=ended_at,
         source=SliceSource(
             sop_class_uid=headers.text(header, "SOPClassUID"),
             sop_instance_uid=headers.text(header, "SOPInstanceUID"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -36,10 +37,25 @@ class UnreadableFileError(ValueError):
     """A file that can't be read as a CT image at all; the message says why, to stand inside a sentence."""
 
 
-def read_file(path: Path, *, with_pixels: bool = False) -> Dataset:
+def read_header(path: Path) -> tuple[Dataset, int]:
+    """The dataset of one DICOM file up to its pixels, and at which byte of the file reading ended.
+
+    Raises UnreadableFileError for its content, OSError when it can't be opened.
+    """
+    with path.open("rb") as file, _unreadable():
+        return pydicom.dcmread(file, stop_before_pixels=True), file.tell()
+
+
+def read_file(path: Path) -> Dataset:
     """The dataset of one DICOM file. Raises UnreadableFileError for its content, OSError when it can't be opened."""
+    with _unreadable():
+        return pydicom.dcmread(path)
+
+
+@contextmanager
+def _unreadable() -> Iterator[None]:
     try:
-        return pydicom.dcmread(path, stop_before_pixels=not with_pixels)
+        yield
     except UNREADABLE as error:
         raise UnreadableFileError(f"it is not a readable DICOM file ({error})") from error
     except OSError as error:

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset
 
 from ctiqa_node.ct import headers
 from ctiqa_node.ct.frames import Frame, read_frames, refusal
 from ctiqa_node.ct.geometry import by_position, common_axes, geometry_findings, geometry_of
 from ctiqa_node.ct.hounsfield import fill_hu
-from ctiqa_node.ct.pixels import UndecodableError, decode_frame, read_with_pixels
+from ctiqa_node.ct.pixels import UndecodableError
+from ctiqa_node.ct.reading import decode, decoded_ahead
+from ctiqa_node.ct.scratch import Scratch, give_pages_back, new_volume
 from ctiqa_node.ct.volume import CtVolume, Finding, FindingCode
-from ctiqa_node.errors import Rejected, RetryLater
+from ctiqa_node.errors import Rejected
 
 MOST_VOXELS = 4_000_000_000
+_SLICES_AT_ONCE = 64
+"""After so many the memory of a volume that lies in a file is given back."""
+_ANYWHERE = Scratch()
 
 
-def load_series(paths: Sequence[Path], most_voxels: int = MOST_VOXELS) -> CtVolume:
+def load_series(
+    paths: Sequence[Path], most_voxels: int = MOST_VOXELS, threads: int = 0, scratch: Scratch = _ANYWHERE
+) -> CtVolume:
     """Load the files of one series, CT Image Storage or Enhanced CT Image Storage, in any order.
 
-    Slices whose pixels can't be decoded are left out, and found as UNUSABLE_INSTANCE. Raises Rejected when the files
-    don't make one volume, claim more than `most_voxels`, or when more than half of the slices are unusable; RetryLater
-    when memory is short now; OSError when a file can't be opened.
+    `threads` decode at once (0: one for each core). A large volume lies in a file in `scratch`. Slices whose pixels
+    can't be decoded are left out, and found as UNUSABLE_INSTANCE. Raises Rejected when the files don't make one volume,
+    claim more than `most_voxels`, or when more than half of the slices are unusable; RetryLater when memory is short
+    now; OSError when a file can't be opened, or the disk has no room now (ENOSPC).
     """
     frames, findings = _read_all(paths)
     axes = common_axes(frames)
     places = by_position(frames, axes)
     _refuse_if_too_large([candidates[0] for candidates in places], most_voxels)
     findings += _no_image_type(frames) + _duplicates(places)
-    decoded = _decode(places)
+    decoded = _decode(places, threads or len(os.sched_getaffinity(0)), scratch)
     _refuse_if_mostly_unusable(frames[0].series_uid, len(places), decoded, findings)
     kept = decoded.frames
     geometry = geometry_of(kept, axes)
@@ -76,51 +85,32 @@ def _read_all(paths: Sequence[Path]) -> tuple[list[Frame], list[Finding]]:
     return frames, findings
 
 
-def _allocate(frame: Frame, slices: int) -> npt.NDArray[np.float32]:
-    shape = (slices, frame.rows, frame.columns)
-    try:
-        return np.empty(shape, dtype=np.float32)
-    except MemoryError as error:
-        gibibytes = 4 * np.prod(shape, dtype=float) / 2**30
-        message = f"Series {frame.series_uid} needs {gibibytes:.1f} GiB of memory, which is not free now."
-        raise RetryLater(message) from error
-
-
-def _decode(places: list[list[Frame]]) -> _Decoded:
+def _decode(places: list[list[Frame]], threads: int, scratch: Scratch) -> _Decoded:
     decoded = _Decoded(len(places))
-    files = _LastFile()
-    for candidates in places:
-        for frame in candidates:
-            try:
-                _fill(decoded, frame, files)
-            except UndecodableError as error:
-                decoded.findings.append(_unusable(frame, error))
-            else:
-                break
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        ahead = decoded_ahead([candidates[0] for candidates in places], pool, threads)
+        for candidates, first in zip(places, ahead, strict=True):
+            for frame in candidates:
+                try:
+                    stored = first.result() if frame is candidates[0] else decode(frame)
+                except UndecodableError as error:
+                    decoded.findings.append(_unusable(frame, error))
+                else:
+                    _fill(decoded, frame, stored, scratch)
+                    break
     return decoded
 
 
-def _fill(decoded: _Decoded, frame: Frame, files: _LastFile) -> None:
-    stored = decode_frame(files.read(frame.path), frame.path, frame.index, (frame.rows, frame.columns))
-    if not decoded.frames:  # not before: only a decoded frame proves the rows and columns that a header claims
-        decoded.hu = _allocate(frame, decoded.slices)
-    if fill_hu(decoded.hu[len(decoded.frames)], stored, frame.rescale, frame.padding):
+def _fill(decoded: _Decoded, frame: Frame, stored: npt.NDArray[np.integer], scratch: Scratch) -> None:
+    done = len(decoded.frames)
+    if not done:  # not before: only a decoded frame proves the rows and columns that a header claims
+        shape = (decoded.slices, frame.rows, frame.columns)
+        decoded.hu = new_volume(shape, scratch, f"Series {frame.series_uid}")
+    if fill_hu(decoded.hu[done], stored, frame.rescale, frame.padding):
         decoded.padded_slices += 1
     decoded.frames.append(frame)
-
-
-class _LastFile:
-    """Keeps the file read last, so that the frames of an Enhanced CT read it once."""
-
-    def __init__(self) -> None:
-        self._path: Path | None = None
-        self._dataset = Dataset()
-
-    def read(self, path: Path) -> Dataset:
-        """The whole file at `path`."""
-        if path != self._path:
-            self._dataset, self._path = read_with_pixels(path), path
-        return self._dataset
+    if done % _SLICES_AT_ONCE == 0:
+        give_pages_back(decoded.hu)
 
 
 def _unusable(frame: Frame, error: UndecodableError) -> Finding:

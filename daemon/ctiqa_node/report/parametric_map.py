@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedIOBase
+
 import numpy as np
 import numpy.typing as npt
 from highdicom import VOILUTTransformation
@@ -53,7 +55,7 @@ def parametric_map(report: Report) -> Dataset | None:
     number = report.parametric_map_series_number
     result = ParametricMap(
         source_images=_stand_ins(report),
-        pixel_array=_stored(report, mapped),
+        pixel_array=np.zeros((len(report.volume.sources), 1, 1), dtype=np.float32),  # as the stand-ins are
         series_instance_uid=series_uid(report, ResultKind.PARAMETRIC_MAP),
         series_number=number,
         sop_instance_uid=instance_uid(report, ResultKind.PARAMETRIC_MAP),
@@ -77,6 +79,8 @@ def parametric_map(report: Report) -> Dataset | None:
     result.ContentCreatorName = ""  # type 2, which highdicom leaves out
     result.FloatPixelPaddingValue = result.FloatPixelPaddingRangeLimit = NO_VALUE
     _put_in_order(result)
+    result.Rows, result.Columns = (int(side) for side in report.volume.hu.shape[1:])
+    result.FloatPixelData = _Frames(report, mapped)
     _refer(result, report)
     name_replaced_image(result, report)
     _name_anatomy(result, report)
@@ -84,12 +88,50 @@ def parametric_map(report: Report) -> Dataset | None:
     return result
 
 
-def _stored(report: Report, mapped: list[MappedSlice]) -> npt.NDArray[np.float32]:
-    shape = report.volume.hu.shape
-    stored = np.full(shape, NO_VALUE, dtype=np.float32)
-    for one in mapped:
-        stored[one.slice_index] = np.clip(resampled(one.values, shape[1:]), _LOWEST, 1.0)
-    return stored
+class _Frames(BufferedIOBase):
+    """The frames in the volume's order, each made when it is read: those of a long series are gigabytes."""
+
+    def __init__(self, report: Report, mapped: list[MappedSlice]) -> None:
+        self._shape = report.volume.hu.shape
+        self._maps = {one.slice_index: one.values for one in mapped}
+        self._bytes = 4 * self._shape[1] * self._shape[2]
+        self._at = 0
+        self._index, self._frame = -1, b""
+
+    def readable(self) -> bool:
+        """As pydicom asks."""
+        return True
+
+    def seekable(self) -> bool:
+        """As pydicom asks."""
+        return True
+
+    def tell(self) -> int:
+        """How much was read."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Go to a byte."""
+        start = {SEEK_SET: 0, SEEK_CUR: self._at, SEEK_END: self._bytes * self._shape[0]}[whence]
+        self._at = start + offset
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes, of one frame at most."""
+        index, start = divmod(self._at, self._bytes)
+        if index >= self._shape[0]:
+            return b""
+        if index != self._index:
+            self._index, self._frame = index, self._stored(index).astype("<f4").tobytes()
+        end = self._bytes if size is None or size < 0 else min(start + size, self._bytes)
+        self._at += end - start
+        return self._frame[start:end]
+
+    def _stored(self, index: int) -> npt.NDArray[np.float32]:
+        values = self._maps.get(index)
+        if values is None:
+            return np.full(self._shape[1:], NO_VALUE, dtype=np.float32)
+        return np.clip(resampled(values, self._shape[1:]), _LOWEST, 1.0)
 
 
 def _mapping(model: ReportedModel) -> RealWorldValueMapping:
@@ -119,7 +161,6 @@ def _stand_ins(report: Report) -> list[Dataset]:
     Frames of an Enhanced CT are no instances of their own, so each slice goes by a placeholder that tells its index.
     """
     geometry = report.volume.geometry
-    rows, columns = report.volume.hu.shape[1:]
     study, series = source_uid(report, "StudyInstanceUID"), source_uid(report, "SeriesInstanceUID")
     orientation = [DS(x, auto_format=True) for x in (*geometry.row_cosine, *geometry.column_cosine)]
     spacing = [DS(x, auto_format=True) for x in geometry.spacing_mm[1:]]
@@ -131,7 +172,7 @@ def _stand_ins(report: Report) -> list[Dataset]:
         image.SOPInstanceUID = f"{_PLACEHOLDER}{z + 1}"
         image.StudyInstanceUID, image.SeriesInstanceUID = study, series
         image.FrameOfReferenceUID = source_uid(report, "FrameOfReferenceUID")
-        image.Rows, image.Columns = int(rows), int(columns)
+        image.Rows = image.Columns = 1  # highdicom keeps several copies of all pixels: it gets one of each
         image.ImageOrientationPatient = orientation
         image.ImagePositionPatient = [DS(x, auto_format=True) for x in position]
         image.PixelSpacing = spacing
@@ -146,8 +187,6 @@ def _put_in_order(result: Dataset) -> None:
     frames = result.PerFrameFunctionalGroupsSequence
     order = np.argsort([_index_of(frame.DerivationImageSequence[0].SourceImageSequence[0]) for frame in frames])
     result.PerFrameFunctionalGroupsSequence = [frames[int(index)] for index in order]
-    stored = np.frombuffer(result.FloatPixelData, dtype="<f4").reshape(len(order), -1)
-    result.FloatPixelData = stored[order].tobytes()
 
 
 def _index_of(placeholder: Dataset) -> int:
