@@ -66,6 +66,14 @@ class Target(_Frozen):
         return f"{sign} {self.limit:g}{' ×' if self.of == 'ratio' else ''}"
 
 
+class Point(_Frozen):
+    """Where a line stands in the figure."""
+
+    curve: str
+    at: float
+    """Along the horizontal axis."""
+
+
 class Line(_Frozen):
     """One line of a benchmark's table."""
 
@@ -77,6 +85,7 @@ class Line(_Frozen):
     ratio: Measured | None = None
     target: Target | None = None
     note: str = ""
+    point: Point | None = None
 
     @property
     def met(self) -> bool | None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bench.curves import draw
 from bench.figures import Run
 from bench.running import FOUND, ROOT
 from bench.tables import markdown
 
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
+CURVES_OF = "turnaround"
+"""The benchmark that the figure shows."""
+_FIGURE = "![Time and most memory of a series, over its slices](pictures/performance.png)"
 _BLOCK = re.compile(r"(<!-- bench: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -25,12 +29,17 @@ def blocks(page: str) -> dict[str, str]:
     return {match[2]: match[0] for match in _BLOCK.finditer(page)}
 
 
+def shown(run: Run) -> str:
+    """What stands in the page of a run."""
+    return f"{markdown(run)}\n\n{_FIGURE}" if run.name == CURVES_OF else markdown(run)
+
+
 def filled(page: str, runs: dict[str, Run]) -> str:
     """The page with the tables of these runs; a benchmark without a run keeps what stands there."""
 
     def block(match: re.Match[str]) -> str:
         run = runs.get(match[2])
-        return match[0] if run is None else f"{match[1]}{markdown(run)}\n\n{match[3]}"
+        return match[0] if run is None else f"{match[1]}{shown(run)}\n\n{match[3]}"
 
     return _BLOCK.sub(block, page)
 
@@ -42,5 +51,8 @@ def write() -> list[str]:
     for found in sorted(FOUND.glob("*.json")):
         (RESULTS / found.name).write_bytes(found.read_bytes())
         names.append(found.stem)
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), results()), encoding="utf-8")
+    runs = results()
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), runs), encoding="utf-8")
+    if CURVES_OF in runs:
+        draw(runs[CURVES_OF])
     return names

@@ -28,15 +28,25 @@ class Options:
     rounds: int
     scratch: Path
     """A folder for files that may be used again by the next run; on the disk that is measured."""
+    own: argparse.Namespace
+    """What the benchmark's own options were given, or left at."""
 
 
 Measure = Callable[[Options], tuple[Sequence[Line], Sequence[str]]]
 """A benchmark: its lines, and sentences for below the table."""
 
 
-def run(name: str, title: str, measure: Measure, packages: Sequence[str] = (), *, with_gpu: bool = False) -> None:
+def run(
+    name: str,
+    title: str,
+    measure: Measure,
+    packages: Sequence[str] = (),
+    *,
+    with_gpu: bool = False,
+    add_options: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> None:
     """Run a benchmark as a program: measure, print the table, write `build/bench/NAME.json`."""
-    options = _options(title)
+    options = _options(title, add_options)
     machine, began = describe(with_gpu=with_gpu), time.monotonic()
     lines, notes = measure(options)
     found = Run(
@@ -57,12 +67,19 @@ def run(name: str, title: str, measure: Measure, packages: Sequence[str] = (), *
         console.print(note, highlight=False, markup=False)
 
 
-def _options(title: str) -> Options:
+def numbers(text: str) -> tuple[int, ...]:
+    """Of an option: whole numbers between commas, from the least on."""
+    return tuple(sorted({int(part) for part in text.split(",")}))
+
+
+def _options(title: str, add_options: Callable[[argparse.ArgumentParser], None] | None) -> Options:
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--rounds", type=int, default=LEAST_ROUNDS, help="how often each case is measured")
     parser.add_argument("--scratch", type=Path, default=FOUND / "scratch", help="folder for large files")
+    if add_options is not None:
+        add_options(parser)
     given = parser.parse_args()
     if given.rounds < LEAST_ROUNDS:
         parser.error(f"at least {LEAST_ROUNDS} rounds")
     given.scratch.mkdir(parents=True, exist_ok=True)
-    return Options(given.rounds, given.scratch.resolve())
+    return Options(given.rounds, given.scratch.resolve(), given)

@@ -26,12 +26,18 @@ def seconds_of(action: Case) -> float:
 
 
 def alternate(
-    cases: Mapping[str, Case], rounds: int = LEAST_ROUNDS, warm_up: int = 1, before_each: Case | None = None
+    cases: Mapping[str, Case],
+    rounds: int = LEAST_ROUNDS,
+    warm_up: int = 1,
+    before_each: Case | None = None,
+    before: Mapping[str, Case] | None = None,
 ) -> dict[str, Measured]:
     """Time each case once a round, all cases in each round, each round beginning with another case.
 
-    `warm_up` rounds are not counted. `before_each` is called before each case, and not timed.
+    `warm_up` rounds are not counted. `before_each` is called before each case, and not timed; then what `before` has
+    for that case.
     """
+    preparing = before or {}
     names = list(cases)
     found: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(-warm_up, rounds):
@@ -39,6 +45,7 @@ def alternate(
         for name in names[first:] + names[:first]:
             if before_each is not None:
                 before_each()
+            preparing.get(name, _nothing)()
             took = seconds_of(cases[name])
             if turn >= 0:
                 found[name].append(took)
@@ -46,30 +53,38 @@ def alternate(
     return {name: Measured(unit="s", values=tuple(values)) for name, values in found.items()}
 
 
+def _nothing() -> None:
+    pass
+
+
 def repeated(action: Case, rounds: int = LEAST_ROUNDS, warm_up: int = 1) -> Measured:
     """One case alone, in seconds."""
     return alternate({"": action}, rounds, warm_up)[""]
 
 
-def peak_mib() -> float:
-    """The most memory that this process has had in RAM so far, or since `forget_peak`."""
-    return _status("VmHWM:")
+def peak_mib(process: int | None = None) -> float:
+    """The most memory that a process (None: this one) has had in RAM so far, or since `forget_peak`."""
+    return _status("VmHWM:", process)
 
 
-def resident_mib() -> float:
-    """The memory that this process has in RAM now."""
-    return _status("VmRSS:")
+def resident_mib(process: int | None = None) -> float:
+    """The memory that a process (None: this one) has in RAM now."""
+    return _status("VmRSS:", process)
 
 
-def forget_peak() -> None:
+def forget_peak(process: int | None = None) -> None:
     """Let `peak_mib` begin anew with what is in RAM now (proc(5), clear_refs)."""
-    Path("/proc/self/clear_refs").write_text("5")
+    (_proc(process) / "clear_refs").write_text("5")
 
 
-def _status(field: str) -> float:
+def _status(field: str, process: int | None) -> float:
     # Not getrusage: its peak of a new process is that of the one that started it.
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = (_proc(process) / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def _proc(process: int | None) -> Path:
+    return Path("/proc") / ("self" if process is None else str(process))
 
 
 def in_child(script: Path, *arguments: str, threads: int | None = None) -> Any:
