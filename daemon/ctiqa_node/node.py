@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any
@@ -181,6 +182,7 @@ class Node:
             "version": __version__,
             "rejected": self._scp.rejections.summary(),
             "congestion": self._watermark.congestion(),
+            "monotonic": time.monotonic(),
         }
         with self._database.write() as session:
             session.merge(

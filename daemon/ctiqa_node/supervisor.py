@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,6 @@ import time
 from contextlib import suppress
 
 from ctiqa_node.config import Config
-from ctiqa_node.db.columns import now
 from ctiqa_node.db.session import Database
 from ctiqa_node.db.tables import Heartbeat
 from ctiqa_node.health import NODE_PROCESS
@@ -92,9 +92,11 @@ class Supervisor:
         if pulse is None or self._process is None or pulse.pid != self._process.pid:
             return time.monotonic() - self._started > limit
         # Counted up to our own last sign of life: when none can be written, the disk is to blame and not the worker.
-        silent = ((now() if own is None else own.at) - pulse.at).total_seconds() > limit
+        ours = None if own is None or own.pid != os.getpid() else own.detail.get("monotonic")
+        until = time.monotonic() if ours is None else float(ours)
+        told = float(pulse.detail["monotonic"])
         idle = "job" not in pulse.detail
-        return silent or (not idle and pulse.at.timestamp() - float(pulse.detail["progressed_at"]) > limit)
+        return until - told > limit or (not idle and told - float(pulse.detail["progressed_monotonic"]) > limit)
 
     def stop(self) -> None:
         """End the worker; what it had in work is as if it had not begun."""

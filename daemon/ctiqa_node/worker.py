@@ -56,7 +56,7 @@ class Pulse:
         self.device = "starting"
         self._job: int | None = None
         self._progress = 0.0
-        self._progressed = time.time()
+        self._progressed = time.monotonic()
 
     def begin(self, job: int | None) -> None:
         """A job begins, or none is left."""
@@ -65,7 +65,7 @@ class Pulse:
 
     def progress(self, share: float) -> None:
         """The job got on."""
-        self._progress, self._progressed = share, time.time()
+        self._progress, self._progressed = share, time.monotonic()
 
     def beat_forever(self) -> None:
         """Write the sign of life, again and again."""
@@ -77,7 +77,12 @@ class Pulse:
             time.sleep(HEARTBEAT_SECONDS)
 
     def _beat(self) -> None:
-        detail: dict[str, str | int | float] = {"device": self.device, "progressed_at": self._progressed}
+        # The monotonic clock is one for all processes of a machine, and nobody sets it.
+        detail: dict[str, str | int | float] = {
+            "device": self.device,
+            "monotonic": time.monotonic(),
+            "progressed_monotonic": self._progressed,
+        }
         if self._job is not None:
             detail["job"] = self._job
         with self._database.write() as session:

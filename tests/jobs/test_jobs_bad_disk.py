@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -103,9 +104,9 @@ def test_a_worker_that_cannot_write_its_sign_of_life_is_not_killed_for_it(
 
     with database.write() as session:
         moment = now()
-        for process, pid, seconds in ((PROCESS, Process.pid, 600.0), (NODE_PROCESS, 1, own)):
-            at = moment - timedelta(seconds=seconds)
-            session.add(Heartbeat(process=process, pid=pid, started_at=at, at=at, detail={}))
+        for process, pid, seconds in ((PROCESS, Process.pid, 600.0), (NODE_PROCESS, os.getpid(), own)):
+            detail = {"monotonic": time.monotonic() - seconds}
+            session.add(Heartbeat(process=process, pid=pid, started_at=moment, at=moment, detail=detail))
     supervisor = Supervisor(config, database)
     supervisor._process = Process()  # type: ignore[assignment]  # it has the number, which is all that is looked at
     assert supervisor._is_stalled() == stalled

@@ -19,6 +19,7 @@ from ctiqa_node.db.tables import Delivery, Series
 from ctiqa_node.delivery import Courier, drop, end_unknown, retry, stop_couriers
 from ctiqa_node.dimse.storage_scu import send
 from ctiqa_node.errors import CtiqaError
+from ctiqa_node.results import _warning
 from ctiqa_node.series import SeriesEvent, apply_event
 from ctiqa_node.settling import settle
 from support.peers import Archive
@@ -135,6 +136,19 @@ def test_a_courier_waits_for_the_next_try(
     assert courier.send_due() is False
     wait = _delivery(database, OutputKind.SUMMARY_PAGE).next_try_at - now()
     assert timedelta(seconds=50) < wait <= timedelta(seconds=60)
+
+
+def test_a_warning_counts_as_sent_and_is_told(
+    database: Database, add_results: Callable[..., int], courier_to: Callable[..., Courier]
+) -> None:
+    add_results("pacs")
+    with Archive() as archive:
+        archive.answers = {ComprehensiveSRStorage: 0xB000, SecondaryCaptureImageStorage: 0xB123}
+        courier_to(archive.port).send_due()
+    assert _states(database) == [DeliveryState.SENT] * 2
+    with database.read() as session:
+        found = [_warning(each) for each in session.scalars(select(Delivery).order_by(Delivery.id))]
+    assert found == [("pacs", "Warning 0xB000: elements were changed"), ("pacs", "Warning 0xB123")]
 
 
 def test_a_refused_object_does_not_hold_up_the_other(

@@ -1,15 +1,14 @@
-"""Archives at fault: down for hours, late, half closed, warning; each result arrives, once, and the series ends."""
+"""Archives at fault: down for hours, late, half closed; each result arrives, once, and the series ends."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pydicom.uid import ComprehensiveSRStorage, SecondaryCaptureImageStorage
 from pynetdicom import evt
 from sqlalchemy import select
 
@@ -19,9 +18,8 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, SeriesState
 from ctiqa_node.db.tables import Delivery, Series
 from ctiqa_node.delivery import Courier
-from ctiqa_node.results import series_result
 from support.peers import Archive
-from support.rows import add_output, add_series
+from support.rows import add_output, add_series, new_database
 from support.slices import KINDS, result_files
 from support.waiting import eventually
 
@@ -43,6 +41,13 @@ class FaultyArchive(Archive):
         if self.requests.count(uid) == 1:
             self._fault(event)
         return status
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = new_database(tmp_path / "ctiqa.sqlite")
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -106,27 +111,6 @@ def test_a_connection_that_the_archive_half_closes_costs_a_try(
         eventually(lambda: is_delivered(database, courier), 20)
         assert len(archive.contents) == 2
         assert all(len(each) == 1 for each in archive.contents.values())
-
-
-def test_a_warning_counts_as_sent_and_is_shown(database: Database, series_id: int, courier_to: Send) -> None:
-    with Archive() as archive:
-        archive.answers = {ComprehensiveSRStorage: 0xB000, SecondaryCaptureImageStorage: 0xB123}
-        courier_to(archive.port).send_due()
-    assert states(database) == [DeliveryState.SENT] * 2
-    with database.read() as session:
-        outputs = series_result(session, session.get_one(Series, series_id), with_slices=False)
-        found = {each.destination: each for each in session.scalars(select(Delivery))}
-        assert [attempt.status for attempt in found["pacs"].tries] == [0xB123]
-        assert outputs.revision == 0, "there are no values in this test, so that no output is of the newest revision"
-        series = session.get_one(Series, series_id)
-        told = [warning for output in series.outputs for warning in map(_warning_of, output.deliveries)]
-    assert told == [("pacs", "Warning 0xB000: elements were changed"), ("pacs", "Warning 0xB123")]
-
-
-def _warning_of(delivery: Delivery) -> tuple[str, str] | None:
-    from ctiqa_node.results import _warning
-
-    return _warning(delivery)
 
 
 def test_an_archive_that_is_down_for_three_hours_is_tried_now_and_then_and_gets_all_in_the_end(
