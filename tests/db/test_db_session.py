@@ -149,9 +149,7 @@ def test_connections_that_became_read_only_are_opened_anew(database: Database, m
 
     write()
     for connection in _idle_connections(database):
-        connection.execute(
-            "PRAGMA query_only = ON"
-        )  # as of a read-only disk
+        connection.execute("PRAGMA query_only = ON")  # as of a read-only disk
     with pytest.raises(OperationalError, match="attempt to write a readonly database"):
         write()
     write()
