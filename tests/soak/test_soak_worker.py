@@ -13,6 +13,7 @@ from phases import step_of_the_worker
 from shim import WorkerKiller, build_shim
 from soak_report import Report, Row
 from test_soak_disk import series_in, ward
+from test_soak_kills import FAST
 
 from support.waiting import eventually
 
@@ -22,6 +23,8 @@ KILLS_FOR_ONE_START = 4
 """The pause before the next worker doubles each time one dies soon."""
 MOST_CHANGES = 130
 """A worker makes about so many for one series."""
+MAKING_KILLED = "the structured report could not be made: the worker died: signal SIGKILL"
+"""How a series fails whose report is not made again, for it may have been what killed the worker."""
 
 
 def test_the_worker_is_killed_in_every_step(tmp_path: Path, seed: int, kills: int, soak_report: Report) -> None:
@@ -30,7 +33,8 @@ def test_the_worker_is_killed_in_every_step(tmp_path: Path, seed: int, kills: in
     killer = WorkerKiller(build_shim(tmp_path), tmp_path / "state", tmp_path / "die")
     steps: Counter[str] = Counter()
     terms = 0
-    with ward(tmp_path, tmp_path / "state", series={"quiet_seconds": 1}) as here:
+    settings = {"series": {"quiet_seconds": 1}, "worker": {**FAST, "max_attempts": 20}}
+    with ward(tmp_path, tmp_path / "state", **settings) as here:
         here.node.variables = killer.variables
         database = here.node.state / "ctiqa.sqlite"
         with here.node as node:
@@ -55,5 +59,4 @@ def test_the_worker_is_killed_in_every_step(tmp_path: Path, seed: int, kills: in
     failed = [each for each in results if each["state"] == "failed"]
     assert steps.total() >= many // 2
     assert {each["state"] for each in results} <= {"delivered", "failed"}
-    assert all("the worker died: signal SIGKILL" in each["reason"] for each in failed)
-    assert len(failed) <= steps["making sr"], "only what kills the worker while it makes the report ends as failed"
+    assert all(each["reason"].startswith(MAKING_KILLED) for each in failed), [each["reason"] for each in failed]
