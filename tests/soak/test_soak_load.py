@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from sqlalchemy import select
 
@@ -40,7 +42,7 @@ DRIP_SECONDS = 60
 
 
 @contextmanager
-def _node(folder: Path, **settings: object) -> Iterator[tuple[RunningNode, int]]:
+def _node(folder: Path, **settings: Any) -> Iterator[tuple[RunningNode, int]]:
     """A running node, and its process."""
     with RunningNode(folder, **settings) as node:
         assert node.process is not None
@@ -112,13 +114,26 @@ def _storescu(peer: ApplicationEntity, *what: str, seconds: float) -> float:
     return time.monotonic() - began
 
 
+def _many_slices(folder: Path, count: int) -> None:
+    """A series of so many slices of 64×64; each is the first with other identifiers, of the same length."""
+    (first,) = write_series(np.random.default_rng(1).normal(40, 20, (1, 64, 64)), (0.2, 4.0, 4.0), folder)
+    dataset = pydicom.dcmread(first)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "2.25.1000000"
+    dataset.ImagePositionPatient = [-126, -126, "7770.0"]
+    dataset.InstanceNumber = "654321"
+    dataset.save_as(first)
+    content = first.read_bytes()
+    first.unlink()
+    for number in range(count):
+        changed = content.replace(b"2.25.1000000", b"2.25.%07d" % (2_000_000 + number))
+        changed = changed.replace(b"7770.0", b"%06.1f" % (number * 0.2)).replace(b"654321", b"%06d" % (number + 1))
+        (folder / f"{number:05d}.dcm").write_bytes(changed)
+
+
 @pytest.mark.timeout(1800)
 def test_ten_thousand_instances_in_one_series_reach_a_final_state(tmp_path: Path) -> None:
     count = 10_000
-    slices = np.random.default_rng(1).normal(40, 20, (100, 64, 64)).round()
-    ramp = np.tile(slices, (count // 100, 1, 1))
-    ramp[:, 0, 0] = np.arange(count) % 2000
-    write_series(ramp, (0.2, 4.0, 4.0), tmp_path / "ct")
+    _many_slices(tmp_path / "ct", count)
     with Archive() as archive:
         peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
         with _node(tmp_path / "node", archives=[("archive", peer)], worker=QUICK, series={"quiet_seconds": 20}) as (
