@@ -36,6 +36,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.peers]
 
 MOST_GROWTH_MIB = 10.0
 QUICK = {"assessors": ["snr", "noise_level"]}
+WHOLE = 100
+"""The `--kills` from which the whole load is meant."""
 AT_ONCE = 30
 DRIP_SECONDS = 60
 """What the node waits for a PDU to be whole; honest peers must be done by then, on a busy machine too."""
@@ -47,6 +49,12 @@ def _node(folder: Path, **settings: Any) -> Iterator[tuple[RunningNode, int]]:
     with RunningNode(folder, **settings) as node:
         assert node.process is not None
         yield node, node.process.pid
+
+
+@pytest.fixture
+def share(pytestconfig: pytest.Config) -> float:
+    """How much of the load: all of it, or a tenth in the shorter form that CI runs (`make soak KILLS=12`)."""
+    return 1.0 if pytestconfig.getoption("kills", WHOLE) >= WHOLE else 0.1
 
 
 def _tell(text: str) -> None:
@@ -72,24 +80,25 @@ def _wave(port: int) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_thousand_associations_one_by_one_and_in_waves_keep_memory_flat(tmp_path: Path) -> None:
+def test_a_thousand_associations_one_by_one_and_in_waves_keep_memory_flat(tmp_path: Path, share: float) -> None:
+    singles, waves = int(500 * share), int(20 * share)
     with _node(tmp_path / "node", worker=QUICK) as (node, pid):
         _released(node.port, 100)
         for _ in range(3):
             _wave(node.port)
         before = resident_mib(pid)
-        _released(node.port, 500)
+        _released(node.port, singles)
         one_by_one = resident_mib(pid)
-        for _ in range(20):
+        for _ in range(waves):
             _wave(node.port)
         eventually(lambda: not _outcomes(node)[AssociationOutcome.OPEN], 60)
         after = resident_mib(pid)
         _tell(
-            f"1,100 associations: {before:.1f} MiB at first, {one_by_one:.1f} after 500 one by one, {after:.1f} after "
-            f"600 in waves of {AT_ONCE}"
+            f"associations: {before:.1f} MiB at first, {one_by_one:.1f} after {singles} one by one, {after:.1f} after "
+            f"{waves * AT_ONCE} in waves of {AT_ONCE}"
         )
         assert after - before < MOST_GROWTH_MIB
-        assert _outcomes(node) == {AssociationOutcome.RELEASED: 100 + 3 * AT_ONCE + 500 + 20 * AT_ONCE}
+        assert _outcomes(node) == {AssociationOutcome.RELEASED: 100 + (3 + waves) * AT_ONCE + singles}
 
 
 def _outcomes(node: RunningNode) -> Counter[AssociationOutcome]:
@@ -131,8 +140,8 @@ def _many_slices(folder: Path, count: int) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_ten_thousand_instances_in_one_series_reach_a_final_state(tmp_path: Path) -> None:
-    count = 10_000
+def test_ten_thousand_instances_in_one_series_reach_a_final_state(tmp_path: Path, share: float) -> None:
+    count = int(10_000 * share)
     _many_slices(tmp_path / "ct", count)
     with Archive() as archive:
         peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
@@ -159,11 +168,11 @@ def test_ten_thousand_instances_in_one_series_reach_a_final_state(tmp_path: Path
 
 
 @pytest.mark.timeout(1200)
-def test_an_enhanced_ct_of_800_mb_is_received_and_assessed(tmp_path: Path) -> None:
+def test_an_enhanced_ct_of_800_mb_is_received_and_assessed(tmp_path: Path, share: float) -> None:
     few = np.random.default_rng(2).normal(40, 20, (8, 512, 512)).astype(np.float32)
-    write_enhanced(np.tile(few, (200, 1, 1)), (0.5, 0.7, 0.7), tmp_path / "ct" / "large.dcm")
+    write_enhanced(np.tile(few, (int(200 * share), 1, 1)), (0.5, 0.7, 0.7), tmp_path / "ct" / "large.dcm")
     megabytes = (tmp_path / "ct" / "large.dcm").stat().st_size / 1e6
-    assert megabytes > 800
+    assert megabytes > 800 * share
     with Archive() as archive:
         peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
         with _node(tmp_path / "node", archives=[("archive", peer)], worker=QUICK) as (node, pid):
@@ -180,7 +189,7 @@ def test_an_enhanced_ct_of_800_mb_is_received_and_assessed(tmp_path: Path) -> No
                 f"{watch.worker:.0f}"
             )
             assert result["state"] == "delivered", result
-            assert watch.node < before + 2.5 * megabytes
+            assert watch.node < before + 2.5 * megabytes + 50
             assert received < before + 200
 
 
