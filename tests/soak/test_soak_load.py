@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from sqlalchemy import select
 
@@ -34,17 +36,27 @@ pytestmark = [pytest.mark.slow, pytest.mark.peers]
 
 MOST_GROWTH_MIB = 10.0
 QUICK = {"assessors": ["snr", "noise_level"]}
+WHOLE = 100
+"""The `--kills` from which the whole load is meant."""
 AT_ONCE = 30
+WARM_UP_WAVES = 10
+"""Until each of the allocator's arenas, which threads share, has been used by many of them at once."""
 DRIP_SECONDS = 60
 """What the node waits for a PDU to be whole; honest peers must be done by then, on a busy machine too."""
 
 
 @contextmanager
-def _node(folder: Path, **settings: object) -> Iterator[tuple[RunningNode, int]]:
+def _node(folder: Path, **settings: Any) -> Iterator[tuple[RunningNode, int]]:
     """A running node, and its process."""
     with RunningNode(folder, **settings) as node:
         assert node.process is not None
         yield node, node.process.pid
+
+
+@pytest.fixture
+def share(pytestconfig: pytest.Config) -> float:
+    """How much of the load: all of it, or a tenth in the shorter form that CI runs (`make soak KILLS=12`)."""
+    return 1.0 if pytestconfig.getoption("kills", WHOLE) >= WHOLE else 0.1
 
 
 def _tell(text: str) -> None:
@@ -70,24 +82,34 @@ def _wave(port: int) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_thousand_associations_one_by_one_and_in_waves_keep_memory_flat(tmp_path: Path) -> None:
+def test_a_thousand_associations_one_by_one_and_in_waves_keep_memory_flat(tmp_path: Path, share: float) -> None:
+    singles, waves = int(500 * share), int(20 * share)
     with _node(tmp_path / "node", worker=QUICK) as (node, pid):
         _released(node.port, 100)
-        for _ in range(3):
+        for _ in range(WARM_UP_WAVES):
             _wave(node.port)
-        before = resident_mib(pid)
-        _released(node.port, 500)
-        one_by_one = resident_mib(pid)
-        for _ in range(20):
+        before = _at_rest_mib(node, pid)
+        _released(node.port, singles)
+        one_by_one = _at_rest_mib(node, pid)
+        for _ in range(waves):
             _wave(node.port)
-        eventually(lambda: not _outcomes(node)[AssociationOutcome.OPEN], 60)
-        after = resident_mib(pid)
+        after = _at_rest_mib(node, pid)
         _tell(
-            f"1,100 associations: {before:.1f} MiB at first, {one_by_one:.1f} after 500 one by one, {after:.1f} after "
-            f"600 in waves of {AT_ONCE}"
+            f"associations: {before:.1f} MiB at first, {one_by_one:.1f} after {singles} one by one, {after:.1f} after "
+            f"{waves * AT_ONCE} in waves of {AT_ONCE}"
         )
         assert after - before < MOST_GROWTH_MIB
-        assert _outcomes(node) == {AssociationOutcome.RELEASED: 100 + 3 * AT_ONCE + 500 + 20 * AT_ONCE}
+        assert _outcomes(node) == {AssociationOutcome.RELEASED: 100 + (WARM_UP_WAVES + waves) * AT_ONCE + singles}
+
+
+def _at_rest_mib(node: RunningNode, pid: int) -> float:
+    """Memory of the node once every association has ended: the least of some looks."""
+    eventually(lambda: not _outcomes(node)[AssociationOutcome.OPEN], 60)
+    looks = []
+    for _ in range(10):
+        time.sleep(0.3)
+        looks.append(resident_mib(pid))
+    return min(looks)
 
 
 def _outcomes(node: RunningNode) -> Counter[AssociationOutcome]:
@@ -112,13 +134,26 @@ def _storescu(peer: ApplicationEntity, *what: str, seconds: float) -> float:
     return time.monotonic() - began
 
 
+def _many_slices(folder: Path, count: int) -> None:
+    """A series of so many slices of 64×64; each is the first with other identifiers, of the same length."""
+    (first,) = write_series(np.random.default_rng(1).normal(40, 20, (1, 64, 64)), (0.2, 4.0, 4.0), folder)
+    dataset = pydicom.dcmread(first)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "2.25.1000000"
+    dataset.ImagePositionPatient = [-126, -126, "7770.0"]
+    dataset.InstanceNumber = "654321"
+    dataset.save_as(first)
+    content = first.read_bytes()
+    first.unlink()
+    for number in range(count):
+        changed = content.replace(b"2.25.1000000", b"2.25.%07d" % (2_000_000 + number))
+        changed = changed.replace(b"7770.0", b"%06.1f" % (number * 0.2)).replace(b"654321", b"%06d" % (number + 1))
+        (folder / f"{number:05d}.dcm").write_bytes(changed)
+
+
 @pytest.mark.timeout(1800)
-def test_ten_thousand_instances_in_one_series_reach_a_final_state(tmp_path: Path) -> None:
-    count = 10_000
-    slices = np.random.default_rng(1).normal(40, 20, (100, 64, 64)).round()
-    ramp = np.tile(slices, (count // 100, 1, 1))
-    ramp[:, 0, 0] = np.arange(count) % 2000
-    write_series(ramp, (0.2, 4.0, 4.0), tmp_path / "ct")
+def test_ten_thousand_instances_in_one_series_reach_a_final_state(tmp_path: Path, share: float) -> None:
+    count = int(10_000 * share)
+    _many_slices(tmp_path / "ct", count)
     with Archive() as archive:
         peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
         with _node(tmp_path / "node", archives=[("archive", peer)], worker=QUICK, series={"quiet_seconds": 20}) as (
@@ -144,11 +179,11 @@ def test_ten_thousand_instances_in_one_series_reach_a_final_state(tmp_path: Path
 
 
 @pytest.mark.timeout(1200)
-def test_an_enhanced_ct_of_800_mb_is_received_and_assessed(tmp_path: Path) -> None:
+def test_an_enhanced_ct_of_800_mb_is_received_and_assessed(tmp_path: Path, share: float) -> None:
     few = np.random.default_rng(2).normal(40, 20, (8, 512, 512)).astype(np.float32)
-    write_enhanced(np.tile(few, (200, 1, 1)), (0.5, 0.7, 0.7), tmp_path / "ct" / "large.dcm")
+    write_enhanced(np.tile(few, (int(200 * share), 1, 1)), (0.5, 0.7, 0.7), tmp_path / "ct" / "large.dcm")
     megabytes = (tmp_path / "ct" / "large.dcm").stat().st_size / 1e6
-    assert megabytes > 800
+    assert megabytes > 800 * share
     with Archive() as archive:
         peer = ApplicationEntity("ARCHIVE", "127.0.0.1", archive.port)
         with _node(tmp_path / "node", archives=[("archive", peer)], worker=QUICK) as (node, pid):
@@ -165,7 +200,7 @@ def test_an_enhanced_ct_of_800_mb_is_received_and_assessed(tmp_path: Path) -> No
                 f"{watch.worker:.0f}"
             )
             assert result["state"] == "delivered", result
-            assert watch.node < before + 2.5 * megabytes
+            assert watch.node < before + 2.5 * megabytes + 50
             assert received < before + 200
 
 
