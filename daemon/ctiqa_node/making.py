@@ -101,7 +101,8 @@ def make_output(
 
 
 def _encode(dataset: Dataset, folder: Path | None) -> IO[bytes]:
-    file = SpooledTemporaryFile(_MOST_IN_MEMORY, dir=None if folder is None else str(folder))  # noqa: SIM115  # whoever gets it closes it
+    where = None if folder is None else str(folder)
+    file = SpooledTemporaryFile(_MOST_IN_MEMORY, dir=where)  # noqa: SIM115  # whoever gets it closes it
     dcmwrite(file, dataset, enforce_file_format=True)
     file.seek(0)
     return file
