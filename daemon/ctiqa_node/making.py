@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset
@@ -25,16 +28,19 @@ from ctiqa_node.report.uids import ResultKind
 
 log = get_logger(__name__)
 
+_MOST_IN_MEMORY = 64 << 20
+"""A larger object is encoded into a file without a name."""
+
 Maker = Callable[[Report, Progress], Dataset | None]
 
 
 @dataclass(frozen=True, slots=True)
 class MadeOutput:
-    """One result object, encoded as a DICOM file."""
+    """One result object, encoded as a DICOM file that is read from its beginning, and gone when it is closed."""
 
     kind: OutputKind
     dataset: Dataset
-    content: bytes
+    file: IO[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +82,30 @@ def uid_of(report: Report, kind: OutputKind) -> str:
     return instance_uid(report, _RESULT_KINDS[kind])
 
 
-def make_output(report: Report, kind: OutputKind, progress: Progress) -> MadeOutput | NotMade | None:
+def make_output(
+    report: Report, kind: OutputKind, progress: Progress, folder: Path | None = None
+) -> MadeOutput | NotMade | None:
     """Make one object; None where there is nothing to show. `progress` gets the share done, every few seconds.
 
-    Whatever goes wrong is logged, and told in the answer; but the structured report, without which a series has failed,
-    is tried later when memory does not suffice: raises MemoryError.
+    A large one is encoded into a file in `folder`. Whatever goes wrong is logged, and told in the answer; but a full
+    disk is no fault of the object, and raises OSError; and the structured report, without which a series has failed, is
+    tried later when memory does not suffice, which raises MemoryError.
     """
     try:
         dataset = MAKERS[kind](report, progress)
-        return None if dataset is None else MadeOutput(kind, dataset, _encode(dataset))
+        return None if dataset is None else MadeOutput(kind, dataset, _encode(dataset, folder))
     except Exception as error:  # whatever one object does to its maker, the others and the values must get through
         if isinstance(error, MemoryError) and kind is OutputKind.STRUCTURED_REPORT:
+            raise
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise
         log.exception("object cannot be made", kind=kind, sop_instance=uid_of(report, kind))
         return NotMade(kind, f"{type(error).__name__}: {error}")
 
 
-def _encode(dataset: Dataset) -> bytes:
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()
+def _encode(dataset: Dataset, folder: Path | None) -> IO[bytes]:
+    where = None if folder is None else str(folder)
+    file = SpooledTemporaryFile(_MOST_IN_MEMORY, dir=where)  # noqa: SIM115  # whoever gets it closes it
+    dcmwrite(file, dataset, enforce_file_format=True)
+    file.seek(0)
+    return file

@@ -32,7 +32,7 @@ from ctiqa_node.errors import StateError
 from ctiqa_node.health import NODE_PROCESS
 from ctiqa_node.ingest import Ingest
 from ctiqa_node.jobs import embedded as jobs
-from ctiqa_node.ledger.backup import require_sound
+from ctiqa_node.ledger.backup import is_large, look_through, require_sound
 from ctiqa_node.ledger.files import SWEEP_HOURS, sweep_outputs
 from ctiqa_node.ledger.removal import carry_out
 from ctiqa_node.ledger.retention import RETENTION_SECONDS
@@ -60,6 +60,7 @@ class Node:
         self._config = config
         self._folder = StateFolder(config.node.state_dir)
         self._stopping = threading.Event()
+        self._damaged: str | None = None
         self._started_at = now()
         self.port = config.node.port
         """The port that is listened on, from `start` on."""
@@ -196,12 +197,26 @@ class Node:
         log.info("node stopped")
 
     def run(self) -> None:
-        """Start, wait for SIGTERM or SIGINT, stop."""
+        """Start, wait for SIGTERM or SIGINT, stop.
+
+        Raises:
+            StateError: it cannot start, or the database was found to be damaged meanwhile.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self.start()
+        if is_large(self._folder):
+            threading.Thread(target=self._look_through, name="soundness", daemon=True).start()
         self._stopping.wait()
         self.stop()
+        if self._damaged is not None:
+            raise StateError(self._damaged)
+
+    def _look_through(self) -> None:
+        self._damaged = look_through(self._folder)
+        if self._damaged is not None:
+            log.critical("the database is damaged; stopping", reason=self._damaged)
+            self._stopping.set()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from ctiqa_node.errors import RetryLater
 from ctiqa_node.logs import get_logger
 from ctiqa_node.state import sync_folder
 
 log = get_logger(__name__)
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_PIECE = 1 << 20
 _SHARDS = [f"{number:02x}" for number in range(256)]
 
 
@@ -161,16 +165,26 @@ def make_folder_durably(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Put a whole file in place, or none: temporary file, fsync, rename, fsync of the folder."""
+def write_durably(path: Path, content: IO[bytes]) -> str:
+    """Put a whole file in place, or none: temporary file, fsync, rename, fsync of the folder; returns its SHA-256.
+
+    What is read of `content` is written a piece at a time.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    digest = hashlib.sha256()
     try:
-        _write_synced(temporary, content)
+        with os.fdopen(os.open(temporary, _NEW_FILE, 0o600), "wb") as file:
+            while piece := content.read(_PIECE):
+                digest.update(piece)
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.rename(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+    return digest.hexdigest()
 
 
 def remove_durably(path: Path) -> None:
@@ -187,7 +201,7 @@ def remove_durably(path: Path) -> None:
 
 def _write_synced(path: Path, content: bytes) -> None:
     # For the owner alone, whatever the umask: it is a patient's.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, _NEW_FILE, 0o600)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         view = memoryview(content)
         while view:

@@ -48,6 +48,11 @@ class StateFolder:
         return self.root / "backups"
 
     @property
+    def suspicion(self) -> Path:
+        """Is there when damage was found in the database; it holds nothing."""
+        return self.root / "database-damaged"
+
+    @property
     def lock(self) -> Path:
         """Held by the running node."""
         return self.root / "node.lock"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -165,7 +164,7 @@ class _Making:
             return True
 
     def _make(self, series_id: int, kind: OutputKind, report: Report, progress: Stage) -> None:
-        made = make_output(report, kind, progress)
+        made = make_output(report, kind, progress, self._outputs.parent)
         if isinstance(made, NotMade):
             self._finish(kind, None, made.reason)
             return
@@ -195,14 +194,15 @@ class _Making:
         folder = self._outputs / str(series_id)
         make_folder_durably(folder)
         path = folder / f"{revision}-{made.kind}.dcm"
-        write_durably(path, made.content)
+        with made.file:
+            digest = write_durably(path, made.file)
         return Output(
             revision=revision,
             kind=made.kind,
             sop_class_uid=str(made.dataset.SOPClassUID),
             sop_instance_uid=str(made.dataset.SOPInstanceUID),
             path=str(path.relative_to(self._outputs)),
-            sha256=hashlib.sha256(made.content).hexdigest(),
+            sha256=digest,
             made_at=now(),
         )
 

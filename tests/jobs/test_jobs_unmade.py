@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -58,6 +60,20 @@ def test_an_object_that_cannot_be_made_is_noted_and_holds_up_nothing(
     assert [(each.kind, each.reason) for each in result.not_made] == [("summary", "ValueError: no such colour")]
     _send_all(desk.database)
     assert _result(desk.database).state == "delivered"
+
+
+def test_a_full_disk_is_no_fault_of_an_object_whose_next_try_makes_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.receive(to("pacs"))
+    with monkeypatch.context() as patch:
+        patch.setitem(MAKERS, PAGE, breaks(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            desk.work()
+    desk.give_back(fatal=False)
+    desk.work()
+    assert deliveries(desk.database) == {REPORT: {"pacs"}, PAGE: {"pacs"}}
+    assert _result(desk.database).not_made == []
 
 
 def test_without_its_structured_report_a_series_fails_but_its_values_are_kept_and_the_rest_is_sent(

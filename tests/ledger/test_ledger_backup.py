@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from sqlalchemy import func, select
 from typer.testing import CliRunner
 
 from ctiqa_node.cli.app import app
+from ctiqa_node.config import Config, NodeSection, WorkerSection
 from ctiqa_node.ct.writer import SeriesTags
 from ctiqa_node.db.books import AuditEntry
 from ctiqa_node.db.integrity import damage
@@ -20,10 +23,11 @@ from ctiqa_node.db.tables import Instance
 from ctiqa_node.db.upgrade import upgrade
 from ctiqa_node.errors import RetryLater, StateError
 from ctiqa_node.ledger import backup as backups
-from ctiqa_node.ledger.backup import backups_of, make_backup, require_sound, restore
+from ctiqa_node.ledger.backup import backups_of, look_through, make_backup, require_sound, restore
 from ctiqa_node.ledger.purge import Target, purge
 from ctiqa_node.ledger.rounds import Rounds
-from ctiqa_node.state import NodeLock
+from ctiqa_node.node import Node
+from ctiqa_node.state import NodeLock, StateFolder
 from support.slices import received
 
 
@@ -112,12 +116,46 @@ def test_a_damaged_database_is_refused_with_the_backup_that_can_be_put_back(kept
         require_sound(kept.folder)
 
 
-def test_a_look_through_that_takes_too_long_refuses_nothing(kept: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctiqa_node.db.integrity._STEPS", 1)
-    whole_database(kept)
-    spoil(kept.folder.database)
-    assert damage(kept.folder.database, seconds=-1) is None
-    assert damage(kept.folder.database) is not None
+def test_a_large_database_is_looked_through_while_the_node_listens_and_before_it_does_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backups, "LARGE_BYTES", 0)
+    folder = StateFolder(tmp_path / "state")
+    folder.create()
+    upgrade(folder.database)
+    fill_with_what_a_start_does_not_read(folder.database)
+    content = bytearray(folder.database.read_bytes())
+    content[-40_000:] = b"\xa5" * 40_000
+    config = Config(
+        node=NodeSection(state_dir=folder.root, port=0, address="127.0.0.1"),
+        worker=WorkerSection(assessors=("snr",), golden_check=False),
+    )
+    require_sound(folder)
+    assert look_through(folder) is None
+    folder.database.write_bytes(content)
+    require_sound(folder)  # not looked at yet
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with pytest.raises(StateError, match="is damaged and cannot be used"):
+            Node(config).run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    with pytest.raises(StateError, match="is damaged and cannot be used"):
+        require_sound(folder)
+    folder.database.unlink()
+    upgrade(folder.database)
+    require_sound(folder)
+    assert not folder.suspicion.exists()
+
+
+def fill_with_what_a_start_does_not_read(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.executemany(
+            "INSERT INTO classifications (assessment_id, name, label, probability) VALUES (1, ?, 'x', 0)",
+            [("n" * 200,)] * 2000,
+        )
+    sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
 
 
 def test_after_a_restore_what_came_since_the_backup_is_brought_in_again(kept: Books, tmp_path: Path) -> None:

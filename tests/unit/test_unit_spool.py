@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,9 @@ def test_a_write_that_fails_in_its_middle_leaves_nothing(spool: Spool) -> None:
 
 def test_an_output_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "1-sr.dcm"
-    write_durably(path, b"old")
+    write_durably(path, BytesIO(b"old"))
     with files_of_at_most_8_kib(), pytest.raises(OSError, match="File too large"):
-        write_durably(path, bytes(20_000))
+        write_durably(path, BytesIO(bytes(20_000)))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -95,7 +96,7 @@ def test_an_output_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tm
 def test_an_output_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "1-sr.dcm"
     for content in (b"first", b"second, longer"):
-        write_durably(path, content)
+        write_durably(path, BytesIO(content))
         assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
 

@@ -5,6 +5,7 @@ Brings torch and all that draws and encodes: import it only when something is to
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -106,11 +107,12 @@ class Offline:
 
 def _write_output(made: MadeOutput, folder: Path) -> None:
     """The object, and the same as a person can read it without a viewer."""
+    name = "report.dcm" if made.kind is OutputKind.STRUCTURED_REPORT else "summary.dcm"
+    with made.file, (folder / name).open("wb") as target:
+        shutil.copyfileobj(made.file, target)
     if made.kind is OutputKind.STRUCTURED_REPORT:
-        (folder / "report.dcm").write_bytes(made.content)
         (folder / "report.txt").write_text(as_text(made.dataset), encoding="utf-8")
     else:
-        (folder / "summary.dcm").write_bytes(made.content)
         imsave(folder / "summary.png", made.dataset.pixel_array)
 
 

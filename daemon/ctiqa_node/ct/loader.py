@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ctiqa_node.ct import headers
+from ctiqa_node.ct import codecs, headers
 from ctiqa_node.ct.frames import Frame, read_frames, refusal
 from ctiqa_node.ct.geometry import by_position, common_axes, geometry_findings, geometry_of
 from ctiqa_node.ct.hounsfield import fill_hu
@@ -42,7 +42,7 @@ def load_series(
     places = by_position(frames, axes)
     _refuse_if_too_large([candidates[0] for candidates in places], most_voxels)
     findings += _no_image_type(frames) + _duplicates(places)
-    decoded = _decode(places, threads or len(os.sched_getaffinity(0)), scratch)
+    decoded = _decode(places, _useful_threads(frames[0], threads), scratch)
     _refuse_if_mostly_unusable(frames[0].series_uid, len(places), decoded, findings)
     kept = decoded.frames
     geometry = geometry_of(kept, axes)
@@ -83,6 +83,13 @@ def _read_all(paths: Sequence[Path]) -> tuple[list[Frame], list[Finding]]:
         )
     findings = [Finding(FindingCode.UNUSABLE_INSTANCE, f"A file was left out: {reason}.") for reason in unreadable]
     return frames, findings
+
+
+def _useful_threads(frame: Frame, threads: int) -> int:
+    """One where the decoder holds Python's lock, or there is nothing to decode: more would only take turns."""
+    if not codecs.is_available(frame.header.file_meta.TransferSyntaxUID):
+        return 1
+    return threads or len(os.sched_getaffinity(0))
 
 
 def _decode(places: list[list[Frame]], threads: int, scratch: Scratch) -> _Decoded:

@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.events import EventHandlerType
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
@@ -22,6 +22,8 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # m
 from ctiqa_node.dicom import ApplicationEntity
 from ctiqa_node.dimse.reach import trouble_reaching
 from ctiqa_node.dimse.tls import ClientTls
+
+_config.STORE_SEND_CHUNKED_DATASET = True  # a file that is sent by its path is read a piece at a time
 
 MAX_CONTEXTS = 128
 """Presentation Context IDs are the odd numbers from 1 to 255 (PS3.8 9.3.2.2)."""
@@ -174,8 +176,9 @@ def _send_one(association: Association, peer: ApplicationEntity, path: Path, kin
         name = UID(kind.sop_class_uid).name
         return Answer(path, False, None, f"{peer} accepted no Presentation Context for {name}", refused=True)
     try:
-        dataset = dcmread(path)
-        status = association.send_c_store(dataset)
+        # As it lies on disk, a piece at a time: read whole and encoded again, a large object is in memory four times.
+        as_it_is = (kind.sop_class_uid, kind.transfer_syntax_uid) in _accepted(association)
+        status = association.send_c_store(path if as_it_is else dcmread(path))
     except (ValueError, RuntimeError, AttributeError, OSError) as error:
         # pynetdicom's ways to say: no accepted Presentation Context, association gone, dataset not encodable.
         return Answer(path, ok=False, status=None, sentence=f"not sent to {peer}: {error}")
@@ -188,8 +191,12 @@ def _send_one(association: Association, peer: ApplicationEntity, path: Path, kin
 
 
 def _is_accepted(association: Association, kind: _Kind) -> bool:
-    accepted = {(context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts}
-    return any(offer in accepted for offer in kind.offers)
+    return not _accepted(association).isdisjoint(kind.offers)
+
+
+def _accepted(association: Association) -> set[tuple[str, str]]:
+    """SOP Class and transfer syntax of each accepted Presentation Context."""
+    return {(str(each.abstract_syntax), str(each.transfer_syntax[0])) for each in association.accepted_contexts}
 
 
 def application_entity(calling: str, timeout: Timeout) -> AE:

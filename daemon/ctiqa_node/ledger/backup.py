@@ -18,8 +18,8 @@ from ctiqa_node.errors import RetryLater, StateError
 from ctiqa_node.spool import make_folder_durably
 from ctiqa_node.state import StateFolder, sync_folder
 
-CHECK_AT_START_SECONDS = 20.0
-"""A large database is looked through for no longer than this before the node starts; its backups are as a whole."""
+LARGE_BYTES = 64 << 20
+"""A larger database is looked through when the node listens already, as that takes minutes; its backups are before."""
 
 
 def make_backup(folder: StateFolder, keep: int, min_free_bytes: int) -> Path:
@@ -39,8 +39,8 @@ def make_backup(folder: StateFolder, keep: int, min_free_bytes: int) -> Path:
     temporary.touch(mode=0o600)
     try:
         # A copy of a damaged database may be sound and lack rows: it must not push out an older one that has them.
-        if (found := damage(folder.database)) is not None:
-            raise RetryLater(f"The database {folder.database} is damaged ({found}); restart the node, which says more.")
+        if (sentence := look_through(folder)) is not None:
+            raise RetryLater(sentence)
         _copy(folder.database, temporary)
         if (found := damage(temporary)) is not None:
             raise RetryLater(f"The backup of {folder.database} is damaged ({found}).")
@@ -68,19 +68,32 @@ def copies_of(folder: StateFolder) -> list[str]:
 
 
 def require_sound(folder: StateFolder) -> None:
-    """Refuse a damaged database before anything is received into it.
+    """Refuse a damaged database before anything is received into it; a large one only if damage was found in it before.
 
     Raises:
         StateError: it is damaged; names the newest backup.
     """
-    if not folder.database.exists():
+    if not folder.database.exists() or (is_large(folder) and not folder.suspicion.exists()):
         return
-    found = damage(folder.database, CHECK_AT_START_SECONDS)
+    if (sentence := look_through(folder)) is not None:
+        raise StateError(sentence)
+
+
+def is_large(folder: StateFolder) -> bool:
+    """Whether the database is looked through while the node works, and not before it starts."""
+    return folder.database.exists() and folder.database.stat().st_size > LARGE_BYTES
+
+
+def look_through(folder: StateFolder) -> str | None:
+    """Look the whole database through; what is wrong, and what to do. The next start knows that something was."""
+    found = damage(folder.database)
     if found is None:
-        return
+        folder.suspicion.unlink(missing_ok=True)
+        return None
+    folder.suspicion.touch(mode=0o600)
     backups = backups_of(folder)
     remedy = f"`ctiqa-node db restore {backups[-1]}` puts the newest backup back" if backups else "there is no backup"
-    raise StateError(f"The database {folder.database} is damaged and cannot be used ({found}); {remedy}.")
+    return f"The database {folder.database} is damaged and cannot be used ({found}); {remedy}."
 
 
 def restore(folder: StateFolder, backup: Path) -> Path | None:

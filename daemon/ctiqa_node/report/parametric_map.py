@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedIOBase
-
 import numpy as np
-import numpy.typing as npt
 from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from pydicom.dataset import Dataset
@@ -14,6 +11,7 @@ from pydicom.valuerep import DS
 
 from ctiqa_node.report.codes import NOT_FOR_DIAGNOSIS, map_code, model_title, unit_code
 from ctiqa_node.report.content import Report, ReportedModel
+from ctiqa_node.report.frames_on_demand import FramesOnDemand
 from ctiqa_node.report.map_frame import MappedSlice, mapped_slices, resampled
 from ctiqa_node.report.objects import instance_uid, our_coding_scheme, refer_to_slices, series_uid
 from ctiqa_node.report.predecessors import name_replaced_image
@@ -80,7 +78,7 @@ def parametric_map(report: Report) -> Dataset | None:
     result.FloatPixelPaddingValue = result.FloatPixelPaddingRangeLimit = NO_VALUE
     _put_in_order(result)
     result.Rows, result.Columns = (int(side) for side in report.volume.hu.shape[1:])
-    result.FloatPixelData = _Frames(report, mapped)
+    result.FloatPixelData = _frames(report, mapped)
     _refer(result, report)
     name_replaced_image(result, report)
     _name_anatomy(result, report)
@@ -88,50 +86,18 @@ def parametric_map(report: Report) -> Dataset | None:
     return result
 
 
-class _Frames(BufferedIOBase):
-    """The frames in the volume's order, each made when it is read: those of a long series are gigabytes."""
+def _frames(report: Report, mapped: list[MappedSlice]) -> FramesOnDemand:
+    """The frames in the volume's order."""
+    count, rows, columns = report.volume.hu.shape
+    maps = {one.slice_index: one.values for one in mapped}
 
-    def __init__(self, report: Report, mapped: list[MappedSlice]) -> None:
-        self._shape = report.volume.hu.shape
-        self._maps = {one.slice_index: one.values for one in mapped}
-        self._bytes = 4 * self._shape[1] * self._shape[2]
-        self._at = 0
-        self._index, self._frame = -1, b""
-
-    def readable(self) -> bool:
-        """As pydicom asks."""
-        return True
-
-    def seekable(self) -> bool:
-        """As pydicom asks."""
-        return True
-
-    def tell(self) -> int:
-        """How much was read."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        """Go to a byte."""
-        start = {SEEK_SET: 0, SEEK_CUR: self._at, SEEK_END: self._bytes * self._shape[0]}[whence]
-        self._at = start + offset
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        """The next bytes, of one frame at most."""
-        index, start = divmod(self._at, self._bytes)
-        if index >= self._shape[0]:
-            return b""
-        if index != self._index:
-            self._index, self._frame = index, self._stored(index).astype("<f4").tobytes()
-        end = self._bytes if size is None or size < 0 else min(start + size, self._bytes)
-        self._at += end - start
-        return self._frame[start:end]
-
-    def _stored(self, index: int) -> npt.NDArray[np.float32]:
-        values = self._maps.get(index)
+    def stored(index: int) -> bytes:
+        values = maps.get(index)
         if values is None:
-            return np.full(self._shape[1:], NO_VALUE, dtype=np.float32)
-        return np.clip(resampled(values, self._shape[1:]), _LOWEST, 1.0)
+            return np.full((rows, columns), NO_VALUE, dtype="<f4").tobytes()
+        return np.clip(resampled(values, (rows, columns)), _LOWEST, 1.0).astype("<f4").tobytes()
+
+    return FramesOnDemand(count, 4 * rows * columns, stored)
 
 
 def _mapping(model: ReportedModel) -> RealWorldValueMapping:

@@ -11,8 +11,10 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 
+from ctiqa_node.report.canvas import SIZE
 from ctiqa_node.report.codes import model_title
 from ctiqa_node.report.content import Progress, Report, ReportedModel, SliceChoice, unheeded
+from ctiqa_node.report.frames_on_demand import FramesOnDemand
 from ctiqa_node.report.map_frame import MappedSlice, draw_map_frame, mapped_slices
 from ctiqa_node.report.notable import shown_slices
 from ctiqa_node.report.objects import add_file_meta, identified, refer_to_slices
@@ -36,17 +38,12 @@ def quality_map_capture(report: Report, progress: Progress = unheeded) -> Datase
     chosen = mapped_slices(report) if of_all else list(_notable_mapped(report))
     if not chosen:
         return None
-    frames = []
-    for mapped in chosen:
-        frame = draw_map_frame(report, mapped)
-        frames.append(_halved(frame) if of_all else frame)
-        progress(len(frames) / len(chosen))
     result = identified(report, ResultKind.QUALITY_MAPS, MultiFrameTrueColorSecondaryCaptureImageStorage, "OT")
     dress(result, report, ResultKind.QUALITY_MAPS, SERIES_DESCRIPTION, report.quality_maps_series_number)
     describe_capture(result, _derivation(chosen[0].model))
     refer_to_slices(result, report, [mapped.slice_index for mapped in chosen])
     name_replaced_image(result, report)
-    _set_frames(result, frames, chosen)
+    _set_frames(result, report, chosen, progress)
     add_file_meta(result)
     return result
 
@@ -69,12 +66,21 @@ def _derivation(model: ReportedModel) -> str:
     return plain(f"{model_title(model.name)} {model.version} quality map over the slice. {model.summary}")
 
 
-def _set_frames(result: Dataset, frames: list[npt.NDArray[np.uint8]], chosen: list[MappedSlice]) -> None:
-    describe_pixels(result, frames[0].shape)
-    result.NumberOfFrames = len(frames)
+def _set_frames(result: Dataset, report: Report, chosen: list[MappedSlice], progress: Progress) -> None:
+    """Frames that are drawn when the dataset is written, or its pixels are read."""
+    halved = report.map_slices is SliceChoice.ALL
+    side = SIZE // 2 if halved else SIZE
+
+    def drawn(index: int) -> bytes:
+        frame = draw_map_frame(report, chosen[index])
+        progress((index + 1) / len(chosen))
+        return (_halved(frame) if halved else frame).tobytes()
+
+    describe_pixels(result, (side, side, 3))
+    result.NumberOfFrames = len(chosen)
     # The frames are pages of a report: they follow neither time nor place (PS3.3 C.8.6.5).
     result.FrameIncrementPointer = [tag_for_keyword("PageNumberVector"), tag_for_keyword("FrameLabelVector")]
-    result.PageNumberVector = list(range(1, len(frames) + 1))
+    result.PageNumberVector = list(range(1, len(chosen) + 1))
     result.FrameLabelVector = [f"Slice {mapped.slice_index + 1}" for mapped in chosen]
-    result.PixelData = b"".join(frame.tobytes() for frame in frames)
+    result.PixelData = FramesOnDemand(len(chosen), 3 * side * side, drawn)
     result["PixelData"].VR = "OB"
