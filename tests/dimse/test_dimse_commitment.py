@@ -100,13 +100,13 @@ def test_what_is_kept_is_committed_over_the_same_association(slices: list[Datase
 def test_a_sender_that_goes_on_sending_is_not_interrupted(
     slices: list[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(reporting, "IDLE_SECONDS", 2.0)
     scanner = Scanner()
     with node(tmp_path / "node", configured()) as reception:
         with scanner.associated(reception.port, slices) as association:
             association.send_c_store(slices[0])
             assert ask(association, request_for(slices[:1])) == 0x0000
-            until = time.monotonic() + 1.6
+            until = time.monotonic() + 2.6
             while time.monotonic() < until:
                 pause(0.1)
                 assert association.send_c_store(slices[1]).Status == 0

@@ -20,7 +20,7 @@ from ctiqa_node.db.session import Database
 from ctiqa_node.db.states import DeliveryState, SeriesState
 from ctiqa_node.db.tables import Delivery, Series
 from ctiqa_node.delivery import Courier, drop, retry
-from ctiqa_node.destination_health import destination_complaints, destination_status
+from ctiqa_node.destination_health import destination_complaints, destinations_status
 from ctiqa_node.dimse.commitment import Reference, Report
 from ctiqa_node.dimse.commitment_scp import CommitmentScp
 from ctiqa_node.story import tell
@@ -155,7 +155,7 @@ def test_a_report_that_comes_after_we_have_asked_again_still_counts(
         assert archive.asked[0].TransactionUID != archive.asked[1].TransactionUID
         assert sending.states() == [DeliveryState.UNCOMMITTED] * 2
         with database.read() as session:
-            (complaint,) = destination_complaints([destination_status(session, destination(archive))])
+            (complaint,) = destination_complaints(destinations_status(session, [destination(archive)]))
         assert complaint.startswith("pacs: 2 waiting; ARCHIVE@127.0.0.1")
         assert "has not said within 1:00:00 whether it commits; asking again" in complaint
         archive.report_anew(archive.asked[0])
@@ -313,7 +313,7 @@ def test_what_waits_for_commitment_is_told_in_words(database: Database, outputs:
         sending.courier.send_due()
         where = destination(sending.archive)
     with database.read() as session:
-        found = destination_status(session, where)
+        (found,) = destinations_status(session, [where])
         assert (found.pending, found.uncommitted, found.sent, found.last_trouble) == (0, 2, 0, None)
         last = tell(session, session.get_one(Series, series_id)).happenings[-1]
     assert (last.what, (last.detail or "")[:42]) == (
