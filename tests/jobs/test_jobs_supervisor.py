@@ -251,14 +251,11 @@ def _device(database: Database) -> str | None:
         return None if pulse is None else str(pulse.detail["device"])
 
 
-@pytest.mark.parametrize("step", [timedelta(days=1), timedelta(days=-1)])
-def test_a_clock_that_is_set_costs_no_worker_its_life(
-    supervise: Callable[..., Supervisor], database: Database, step: timedelta
-) -> None:
+def test_a_clock_that_is_set_costs_no_worker_its_life(supervise: Callable[..., Supervisor], database: Database) -> None:
     supervisor = supervise(stall_seconds=30)
     supervisor.start()
     eventually(lambda: _device(database) == "cpu", LOADING_SECONDS)
-    with database.write() as session:
-        pulse = session.get_one(Heartbeat, PROCESS)
-        pulse.at += step  # what the wall clock would now say of the same moment
-    assert not supervisor._is_stalled()
+    for step in (timedelta(days=1), timedelta(days=-1)):
+        with database.write() as session:
+            session.get_one(Heartbeat, PROCESS).at += step  # what the wall clock would now say of the same moment
+        assert not supervisor._is_stalled()
