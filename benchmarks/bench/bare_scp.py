@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.transport import AssociationServer
 
 
 def main() -> None:
@@ -28,6 +29,8 @@ def main() -> None:
             os.close(descriptor)
         return 0x0000
 
+    # Connections that wait to be accepted; of sixteen at once socketserver's five would let some wait for seconds.
+    AssociationServer.request_queue_size = 128
     ae = AE(ae_title="BARE")
     ae.supported_contexts = AllStoragePresentationContexts
     ae.maximum_associations = 1000
