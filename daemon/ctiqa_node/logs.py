@@ -37,7 +37,7 @@ def configure_logging(section: LoggingSection) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(section.level.upper())
-    for library in ("highdicom", "matplotlib", "PIL", "alembic"):
+    for library in ("apscheduler", "highdicom", "matplotlib", "PIL", "alembic"):
         logging.getLogger(library).setLevel(logging.WARNING)
     # Their warnings quote the values that they dislike, in the log and again by way of `warnings`: those may be a name.
     logging.getLogger("pydicom").setLevel(logging.DEBUG if section.level == "debug" else logging.CRITICAL)

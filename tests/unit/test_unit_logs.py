@@ -104,3 +104,11 @@ def test_a_value_that_pydicom_dislikes_is_not_quoted_save_for_debugging(
         configure_logs(level=level)
         pydicom.Dataset().StudyInstanceUID = SECRET
         assert (SECRET in capsys.readouterr().err) is told
+
+
+def test_recurring_work_is_not_logged_each_second(
+    configure_logs: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs(format="json", level="info")
+    logging.getLogger("apscheduler.executors.default").info("Job executed successfully")
+    assert capsys.readouterr().err == ""
