@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import time
@@ -168,7 +169,22 @@ def mounted(folder: Path, *words: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """As soon as nobody has it open: the worker outlives a node that was killed by a moment, and would keep the old
+    state of the filesystem in use for whoever mounts it again.
+    """
+
+    def done() -> bool:
+        gc.collect()  # connections to the database of ours
+        return subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode == 0
+
+    try:
+        eventually(done, 60)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, check=False)
 
 
 def fill(disk: Path, leave_mib: float) -> Path:
